@@ -1,0 +1,1 @@
+//! Source to build plan: safe unpacking of uploads, ignore rules, Dockerfile detection.

@@ -1,0 +1,1 @@
+//! Coracle's controllers: reconcile loops from desired and observed state to actions.

@@ -1,0 +1,1 @@
+//! Docker Engine as Coracle's engine.

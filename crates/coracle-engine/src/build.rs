@@ -1,0 +1,105 @@
+//! What an image build is asked and tells.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coracle_model::env::Secret;
+use coracle_model::name::ImageRef;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Turn a folder into an image and push it to a registry.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// Names the build in labels and in the engine, unique.
+    pub id: String,
+    /// A folder with unpacked, checked source: no link in it leaves it.
+    pub context: PathBuf,
+    /// The Dockerfile within the folder.
+    pub dockerfile: PathBuf,
+    /// Where the image goes: `host/path:tag`.
+    pub push: ImageRef,
+    /// How to log in there.
+    pub credentials: Option<RegistryCredentials>,
+    /// Build arguments.
+    pub arguments: Vec<(String, String)>,
+    /// The most it may use.
+    pub limits: BuildLimits,
+    /// Ends the build when cancelled.
+    pub cancel: CancellationToken,
+}
+
+/// How to log in to a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryCredentials {
+    /// User name.
+    pub user: String,
+    /// Password or token.
+    pub password: Secret,
+}
+
+/// The most a build may use.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildLimits {
+    /// Time from start to pushed image.
+    pub time: Duration,
+    /// Bytes of memory for all steps together.
+    pub memory_bytes: u64,
+}
+
+/// What a build tells while it runs. The channel is bounded: a reader that is slow slows the build's log, not
+/// its work.
+pub type BuildProgress = mpsc::Sender<BuildEvent>;
+
+/// Something that happened in a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildEvent {
+    /// A step began or ended.
+    Step {
+        /// Names the step within the build.
+        id: String,
+        /// What it does, such as `[2/4] RUN apt-get update`.
+        name: String,
+        /// Where it stands.
+        state: StepState,
+    },
+    /// A line of output of a step.
+    Output {
+        /// The step.
+        id: String,
+        /// Its text without the line's end.
+        text: String,
+    },
+    /// Bytes of the image pushed so far, of so many where known.
+    Push {
+        /// Done.
+        current: u64,
+        /// In all.
+        total: Option<u64>,
+    },
+}
+
+/// Where a step of a build stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// It runs.
+    Running,
+    /// It is done, in so many milliseconds.
+    Done {
+        /// How long it took, in milliseconds.
+        millis: u64,
+    },
+    /// Nothing had changed: its result was there.
+    Cached,
+    /// It failed with this message.
+    Failed(String),
+}
+
+/// What came out of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltImage {
+    /// In the registry, by digest: `host/path@sha256:…`.
+    pub reference: ImageRef,
+    /// Ports that the image says it listens on.
+    pub ports: Vec<u16>,
+}

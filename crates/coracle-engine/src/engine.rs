@@ -1,0 +1,250 @@
+//! The port that runs workloads, and its laws.
+//!
+//! Laws, checked by the conformance suite on every engine:
+//! 1. `apply` and `remove` are idempotent, return once the wish is taken up (not once it is fulfilled), and
+//!    the last wish for a workload wins.
+//! 2. What is observed converges to the last wishes, whatever happens in between: pods that vanish are
+//!    replaced, pods too many are stopped, a crash of this process at any line leaves nothing that a new
+//!    engine with the same wishes does not put right.
+//! 3. Pods of workloads for which no wish was told in this process's life are reported and left alone.
+//! 4. `watch` begins with an `Applied` for everything that exists, then one `Synced`, then every change in
+//!    order. A watcher that falls behind gets a fresh start (everything again, and `Synced` again), never a gap.
+//! 5. A pod is reported `stopping` before it stops serving because of a wish. It gets SIGTERM when
+//!    [`Engine::drained`] was called for it or its `drain` time is over, and SIGKILL `stop_grace` after that.
+//! 6. Nothing that is not the platform's own is ever changed, removed or reported.
+//! 7. A pod has one address from its start to its end, over restarts, and shares it with no other pod of
+//!    the platform that exists at the same time.
+
+use async_trait::async_trait;
+use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
+use coracle_model::node::Node;
+use coracle_model::pod::PodStats;
+use coracle_model::quantity::ByteSize;
+use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
+use futures::stream::BoxStream;
+
+use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use crate::error::EngineError;
+use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+
+/// What runs workloads. See the module's laws.
+#[async_trait]
+pub trait Engine: Send + Sync + 'static {
+    /// What this engine can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Is it there? Cheap; for health checks.
+    ///
+    /// # Errors
+    /// [`EngineError::Unavailable`] when it does not answer.
+    async fn ping(&self) -> Result<EngineVersion, EngineError>;
+
+    /// Makes sure that a project has its network. `apply` does so too.
+    ///
+    /// # Errors
+    /// [`EngineError::Full`] when there is no subnet left.
+    async fn ensure_project(&self, project: &ProjectName) -> Result<(), EngineError>;
+
+    /// Removes a project's network and whatever pods are left in it; no error when there is none.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError>;
+
+    /// Wishes that a workload runs.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] for what can never run. Everything that shows later (an image that is not
+    /// there, a crash) shows in the pods' status instead.
+    async fn apply(&self, workload: Workload) -> Result<(), EngineError>;
+
+    /// Wishes that a workload has no pods. No error when there is none.
+    ///
+    /// # Errors
+    /// When the engine cannot take up the wish.
+    async fn remove(&self, id: &WorkloadId) -> Result<(), EngineError>;
+
+    /// Tells that no request is in flight to a `stopping` pod, so that it may be stopped now. No error when
+    /// there is no such pod or it is not stopping.
+    ///
+    /// # Errors
+    /// When the engine cannot take up the wish.
+    async fn drained(&self, pod: &PodId) -> Result<(), EngineError>;
+
+    /// Stops a pod and starts it again in place (bare pods, liveness, "restart" by hand).
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`].
+    async fn restart(&self, pod: &PodId) -> Result<(), EngineError>;
+
+    /// Stops one pod of a workload for good; a replicated workload gets a new one in its place.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`].
+    async fn delete_pod(&self, pod: &PodId) -> Result<(), EngineError>;
+
+    /// Everything that exists, then every change (law 4).
+    fn watch(&self) -> BoxStream<'static, EngineEvent>;
+
+    /// A pod's log.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`].
+    async fn logs(&self, pod: &PodId, request: LogRequest) -> Result<LogStream, EngineError>;
+
+    /// Runs a command in a running pod.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`].
+    async fn exec(&self, pod: &PodId, request: ExecRequest) -> Result<Session, EngineError>;
+
+    /// Connects to the command of a task that starts on attach, and starts it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`]; [`EngineError::WrongPhase`] when it was attached to before.
+    async fn attach(&self, pod: &PodId) -> Result<Session, EngineError>;
+
+    /// Opens a byte stream to a TCP port of a pod.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`], or the connection's own.
+    async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError>;
+
+    /// What a pod uses now.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`].
+    async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError>;
+
+    /// The nodes as they are now, use included (asked for when somebody looks; [`Engine::watch`] tells of
+    /// readiness and capacity).
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
+
+    /// Makes sure that an image is here and says which it is exactly. A local image is taken as it is; else
+    /// it is pulled.
+    ///
+    /// # Errors
+    /// [`EngineError::ImageUnavailable`].
+    async fn resolve_image(
+        &self,
+        image: &ImageRef,
+        credentials: Option<&RegistryCredentials>,
+    ) -> Result<ImageInfo, EngineError>;
+
+    /// Removes an image from the engine's own cache, if nothing uses it. No error when it is not there.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn remove_image(&self, image: &ImageRef) -> Result<(), EngineError>;
+
+    /// Turns source into an image in the registry.
+    ///
+    /// # Errors
+    /// [`EngineError::BuildFailed`] with what the person who asked must read (a Dockerfile's error with its
+    /// line), [`EngineError::BuildEnded`].
+    async fn build(
+        &self,
+        request: BuildRequest,
+        progress: BuildProgress,
+    ) -> Result<BuiltImage, EngineError>;
+
+    /// Makes sure that a volume exists. `apply` does so too.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn ensure_volume(
+        &self,
+        project: &ProjectName,
+        volume: &VolumeName,
+        size: Option<ByteSize>,
+    ) -> Result<(), EngineError>;
+
+    /// The platform's volumes.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached.
+    async fn volumes(&self) -> Result<Vec<VolumeInfo>, EngineError>;
+
+    /// Removes a volume and its data. No error when there is none.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] while a pod uses it.
+    async fn remove_volume(
+        &self,
+        project: &ProjectName,
+        volume: &VolumeName,
+    ) -> Result<(), EngineError>;
+}
+
+/// What an engine can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What it is called in messages: `docker`, `kubernetes`, `sim`.
+    pub name: &'static str,
+    /// Can it build images itself?
+    pub builds: Support,
+    /// Can volumes be held to their size?
+    pub volume_sizes: Support,
+}
+
+/// Is something there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// Yes.
+    Yes,
+    /// No; it is done without, or refused with [`EngineError::Unsupported`].
+    No,
+}
+
+/// What answered a ping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineVersion {
+    /// Of the engine's software.
+    pub software: String,
+    /// Of its API.
+    pub api: String,
+}
+
+/// A change of what is observed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EngineEvent {
+    /// A pod appeared or changed: this is all of it.
+    Pod(ObservedPod),
+    /// A pod is gone.
+    PodGone(PodId),
+    /// A node appeared or changed.
+    Node(Node),
+    /// A node is gone.
+    NodeGone(String),
+    /// A fresh start begins: forget everything, all that exists follows, then [`EngineEvent::Synced`].
+    Reset,
+    /// All that existed was told.
+    Synced,
+}
+
+/// An image that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// What pins it: `path@sha256:…` where a registry has it, else its local id `sha256:…`.
+    pub pinned: ImageRef,
+    /// Ports that it says it listens on.
+    pub ports: Vec<u16>,
+    /// Bytes on disk.
+    pub bytes: u64,
+}
+
+/// A volume of the platform.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: VolumeName,
+    /// The size that was asked for.
+    pub size: Option<ByteSize>,
+    /// Pods that mount it.
+    pub used_by: Vec<PodName>,
+}

@@ -1,0 +1,71 @@
+//! What can go wrong in an engine.
+
+use coracle_model::workload::{PodId, WorkloadId};
+
+/// Why an engine did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The engine does not answer. Everything may be tried again later.
+    #[error("the engine cannot be reached")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no such pod.
+    #[error("there is no pod {0}")]
+    NoSuchPod(PodId),
+    /// There is no such workload.
+    #[error("there is no workload {0}")]
+    NoSuchWorkload(WorkloadId),
+    /// The image is neither here nor to be had. `reason` says what the registry said.
+    #[error("image {image} cannot be had: {reason}")]
+    ImageUnavailable {
+        /// The image that was asked for.
+        image: String,
+        /// Why, in the registry's or engine's words.
+        reason: String,
+    },
+    /// The pod is in a phase in which this cannot be done.
+    #[error("{pod} is {phase}: {reason}")]
+    WrongPhase {
+        /// The pod.
+        pod: PodId,
+        /// Its phase.
+        phase: &'static str,
+        /// What the phase would have to be.
+        reason: &'static str,
+    },
+    /// The engine refused: the request can never succeed as it is.
+    #[error("the engine refused: {0}")]
+    Refused(String),
+    /// The engine has no room: memory, disk, addresses.
+    #[error("no room: {0}")]
+    Full(String),
+    /// The build failed. The message is what the person who asked for it must read.
+    #[error("{0}")]
+    BuildFailed(String),
+    /// The build was ended because it was asked to be, or because its time was over.
+    #[error("the build was ended: {0}")]
+    BuildEnded(&'static str),
+    /// This engine cannot do it.
+    #[error("not supported by this engine: {0}")]
+    Unsupported(&'static str),
+    /// Anything else that went wrong between us and the engine.
+    #[error("the engine failed: {message}")]
+    Failed {
+        /// The engine's own words.
+        message: String,
+        /// The cause.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl EngineError {
+    /// May the same call succeed later without anybody changing anything?
+    #[must_use]
+    pub const fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Unavailable(_) | Self::Full(_) | Self::Failed { .. }
+        )
+    }
+}

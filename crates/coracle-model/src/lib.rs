@@ -1,0 +1,31 @@
+//! Types, names, quantities, validation and pure planning of Coracle. No I/O, no async.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`name`], [`quantity`] | newtypes parsed at the edge: whoever holds one need not check it again |
+//! | [`object`], [`problem`] | the envelope of every API object; errors as people and programs see them |
+//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`env`], [`domain`], [`user`], [`token`], [`event`] | the API objects |
+//! | [`workload`] | what an engine is asked to keep running |
+//! | [`route`] | what the gateway is told |
+//! | [`manifest`] | `coracle.toml` and `Procfile` |
+//! | [`plan`] | desired + observed → actions, as pure functions |
+
+pub mod app;
+pub mod build;
+pub mod domain;
+pub mod env;
+pub mod event;
+pub mod manifest;
+pub mod name;
+pub mod node;
+pub mod object;
+pub mod plan;
+pub mod pod;
+pub mod problem;
+pub mod project;
+pub mod quantity;
+pub mod release;
+pub mod route;
+pub mod token;
+pub mod user;
+pub mod workload;

@@ -1,0 +1,1 @@
+//! `coracle.toml` and `Procfile`.

@@ -1,0 +1,2 @@
+//! Coracle: a private platform-as-a-service in one binary.
+fn main() {}
