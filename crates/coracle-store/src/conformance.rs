@@ -1,0 +1,1 @@
+//! The laws of [`Store`](crate::Store) as a suite for any implementation.
