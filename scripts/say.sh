@@ -30,8 +30,7 @@ quietly() {
     shift
     "$@" >"$log" 2>&1 </dev/null || status=$?
     if ((status != 0)); then
-        tail -n 30 "$log" | sed 's/^/    | /' >&2
-        note "all of it: $log"
+        tail -n 30 "$log" | cut -c1-240 | sed 's/^/    | /' >&2
     fi
     return "$status"
 }
