@@ -1,0 +1,119 @@
+//! Listing of repositories, and how much they hold.
+//!
+//! Theory of operation: a repository is there when it has a manifest; the first push of a blob alone does not show it. The keys of
+//! repositories are one flat level, so the catalog is one listing plus one short look into each repository of the page.
+
+use futures::stream::TryStreamExt as _;
+use object_store::ObjectStore as _;
+use serde::Serialize;
+
+use crate::error::RegistryError;
+use crate::layout;
+use crate::registry::Registry;
+use crate::repository::RepositoryName;
+
+/// Part of a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Page<T> {
+    /// Entries, in order.
+    pub items: Vec<T>,
+    /// Are there more after the last?
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// The first `limit` of `all`.
+    pub(crate) fn cut(mut all: impl Iterator<Item = T>, limit: usize) -> Self {
+        let items: Vec<T> = all.by_ref().take(limit).collect();
+        // A page of nothing has no last entry to go on from.
+        let more = limit > 0 && all.next().is_some();
+        Self { items, more }
+    }
+}
+
+/// How much the registry holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Pieces of content: layers, configs and manifests, each counted once.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Registry {
+    /// Repositories after `after`, in the order of their bytes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn repositories(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page<RepositoryName>, RegistryError> {
+        let limit = limit.min(self.inner.limits.page);
+        let mut items = Vec::new();
+        for name in self.repository_names(after).await? {
+            if !self.has_manifests(&name).await? {
+                continue;
+            }
+            if items.len() == limit {
+                return Ok(Page {
+                    items,
+                    more: limit > 0,
+                });
+            }
+            items.push(name);
+        }
+        Ok(Page { items, more: false })
+    }
+
+    /// All that has a record, also when only blobs were pushed yet.
+    pub(crate) async fn repository_names(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Vec<RepositoryName>, RegistryError> {
+        let listed = self
+            .inner
+            .store
+            .list_with_delimiter(Some(&layout::repositories()))
+            .await;
+        let listed = listed.map_err(|source| RegistryError::store("list repositories", source))?;
+        let mut names: Vec<_> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|prefix| layout::repository_of_part(prefix.filename()?))
+            .filter(|name| after.is_none_or(|after| name.as_str() > after))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    pub(crate) async fn has_manifests(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<bool, RegistryError> {
+        let prefix = layout::manifests(repository);
+        let first = self.inner.store.list(Some(&prefix)).try_next().await;
+        first
+            .map(|found| found.is_some())
+            .map_err(|source| RegistryError::store("list manifests", source))
+    }
+
+    /// How much the registry holds in all. Walks the whole store.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn usage(&self) -> Result<Usage, RegistryError> {
+        self.inner
+            .store
+            .list(Some(&layout::all_blobs()))
+            .try_fold(Usage::default(), |sum, meta| async move {
+                Ok(Usage {
+                    blobs: sum.blobs + 1,
+                    bytes: sum.bytes + meta.size,
+                })
+            })
+            .await
+            .map_err(|source| RegistryError::store("list blobs", source))
+    }
+}

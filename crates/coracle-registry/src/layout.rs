@@ -1,0 +1,126 @@
+//! Keys of the object store. The layout itself is described in the crate's documentation.
+
+use object_store::path::Path;
+
+use crate::digest::Digest;
+use crate::repository::{RepositoryName, Tag};
+
+/// Stands for `/` in a repository's key; no repository name contains it.
+const SLASH: &str = "+";
+const REPOSITORIES: &str = "repositories";
+
+/// A repository's name as one path part.
+pub(crate) fn repository_part(repository: &RepositoryName) -> String {
+    repository.as_str().replace('/', SLASH)
+}
+
+/// The name that [`repository_part`] was made from.
+pub(crate) fn repository_of_part(part: &str) -> Option<RepositoryName> {
+    RepositoryName::new(part.replace(SLASH, "/")).ok()
+}
+
+pub(crate) fn repositories() -> Path {
+    Path::from(REPOSITORIES)
+}
+
+pub(crate) fn all_blobs() -> Path {
+    Path::from("blobs")
+}
+
+pub(crate) fn blob(digest: &Digest) -> Path {
+    Path::from(format!(
+        "blobs/{}/{}/{}",
+        digest.algorithm().as_str(),
+        &digest.hex()[..2],
+        digest.hex()
+    ))
+}
+
+fn below(repository: &RepositoryName, rest: &str) -> Path {
+    Path::from(format!(
+        "{REPOSITORIES}/{}/{rest}",
+        repository_part(repository)
+    ))
+}
+
+pub(crate) fn blob_link(repository: &RepositoryName, digest: &Digest) -> Path {
+    below(
+        repository,
+        &format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex()),
+    )
+}
+
+pub(crate) fn manifests(repository: &RepositoryName) -> Path {
+    below(repository, "manifests")
+}
+
+pub(crate) fn manifest_link(repository: &RepositoryName, digest: &Digest) -> Path {
+    below(
+        repository,
+        &format!("manifests/{}/{}", digest.algorithm().as_str(), digest.hex()),
+    )
+}
+
+/// The digest that [`manifest_link`] was made from: the last two parts of the key.
+pub(crate) fn digest_of_link(key: &Path) -> Option<Digest> {
+    let parts: Vec<_> = key.parts().collect();
+    let [.., algorithm, hex] = parts.as_slice() else {
+        return None;
+    };
+    format!("{}:{}", algorithm.as_ref(), hex.as_ref())
+        .parse()
+        .ok()
+}
+
+pub(crate) fn tags(repository: &RepositoryName) -> Path {
+    below(repository, "tags")
+}
+
+pub(crate) fn tag(repository: &RepositoryName, tag: &Tag) -> Path {
+    below(repository, &format!("tags/{tag}"))
+}
+
+pub(crate) fn referrers(repository: &RepositoryName, subject: &Digest) -> Path {
+    below(
+        repository,
+        &format!(
+            "referrers/{}/{}",
+            subject.algorithm().as_str(),
+            subject.hex()
+        ),
+    )
+}
+
+pub(crate) fn referrer(repository: &RepositoryName, subject: &Digest, from: &Digest) -> Path {
+    let rest = format!(
+        "referrers/{}/{}/{}-{}",
+        subject.algorithm().as_str(),
+        subject.hex(),
+        from.algorithm().as_str(),
+        from.hex()
+    );
+    below(repository, &rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_what_the_documentation_says() {
+        let repository = RepositoryName::new("default/hello").unwrap();
+        let digest = Digest::of(b"");
+        let hex = digest.hex();
+        assert_eq!(blob(&digest).as_ref(), format!("blobs/sha256/e3/{hex}"));
+        let link = manifest_link(&repository, &digest);
+        assert_eq!(
+            link.as_ref(),
+            format!("repositories/default+hello/manifests/sha256/{hex}")
+        );
+        assert_eq!(digest_of_link(&link), Some(digest));
+        assert_eq!(
+            repository_of_part(&repository_part(&repository)),
+            Some(repository)
+        );
+    }
+}

@@ -1,0 +1,489 @@
+//! Uploads in progress: one file each.
+//!
+//! Theory of operation: the file's length is the state of the upload; there is no other. So an upload goes on after a
+//! restart where its file ends. In memory is only a table with, per upload that this process has seen, either "somebody is
+//! writing" or the running hash up to an offset. The hash is a cache: when it is missing, or not for the file's
+//! length or the wanted algorithm, it is computed again from the file.
+//!
+//! The writer ([`OpenUpload`]) moves into each blocking write and back. If the request is dropped in the
+//! middle, the blocking write still ends, and only then the writer's `Drop` frees the upload: two writers never meet, and
+//! a file never gets bytes of a dead request behind those of a living one.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::digest::{Algorithm, Digest, Hasher};
+use crate::error::RegistryError;
+use crate::layout::repository_part;
+use crate::placement::blocking;
+use crate::repository::RepositoryName;
+
+/// Running hashes kept for uploads that wait for their next chunk.
+const HASHES_KEPT: usize = 1024;
+/// Buffer when a file is hashed again.
+const REHASH_BYTES: usize = 128 << 10;
+const ID_BYTES: usize = 16;
+
+/// Name of one upload: random, so that nobody can guess another's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UploadId(String);
+
+impl UploadId {
+    fn random() -> Result<Self, RegistryError> {
+        let mut bytes = [0; ID_BYTES];
+        getrandom::fill(&mut bytes)
+            .map_err(|e| RegistryError::io("get random bytes", io::Error::other(e)))?;
+        Ok(Self(hex::encode(bytes)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = RegistryError;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let lower_hex = s
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if s.len() == 2 * ID_BYTES && lower_hex {
+            Ok(Self(s.to_owned()))
+        } else {
+            Err(RegistryError::UploadUnknown)
+        }
+    }
+}
+
+/// What a sweep removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Uploads.
+    pub uploads: usize,
+    /// Bytes that they had.
+    pub bytes: u64,
+}
+
+enum Slot {
+    Busy,
+    Idle { hasher: Hasher, at: u64 },
+}
+
+type Table = Mutex<HashMap<UploadId, Slot>>;
+
+fn locked(table: &Table) -> MutexGuard<'_, HashMap<UploadId, Slot>> {
+    // No code panics while it holds the lock; if it did, the table would still be whole.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All uploads below one folder.
+#[derive(Clone)]
+pub(crate) struct Uploads {
+    folder: PathBuf,
+    table: Arc<Table>,
+}
+
+impl Uploads {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            table: Arc::default(),
+        }
+    }
+
+    fn of(&self, repository: &RepositoryName) -> PathBuf {
+        self.folder.join(repository_part(repository))
+    }
+
+    /// Begins an empty upload.
+    pub(crate) async fn create(
+        &self,
+        repository: &RepositoryName,
+        most: usize,
+    ) -> Result<OpenUpload, RegistryError> {
+        let id = UploadId::random()?;
+        let folder = self.of(repository);
+        let table = Arc::clone(&self.table);
+        blocking(move || {
+            std::fs::create_dir_all(&folder)?;
+            if std::fs::read_dir(&folder)?.take(most).count() >= most {
+                return Ok(None);
+            }
+            let path = folder.join(id.as_str());
+            // The claim stands before the file, so that a sweep cannot see the file without it.
+            let claim = Claim::take(&table, &id)
+                .ok_or_else(|| io::Error::from(io::ErrorKind::AlreadyExists))?;
+            let new = || {
+                OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .create_new(true)
+                    .open(&path)
+            };
+            let file = new().or_else(|e| match e.kind() {
+                // A sweep removed the empty folder meanwhile.
+                io::ErrorKind::NotFound => std::fs::create_dir_all(&folder).and_then(|()| new()),
+                _ => Err(e),
+            })?;
+            Ok(Some(OpenUpload {
+                claim,
+                path,
+                file,
+                offset: 0,
+                hasher: Some(Hasher::new(Algorithm::Sha256)),
+            }))
+        })
+        .await?
+        .map_err(|source| RegistryError::io("create an upload", source))?
+        .ok_or(RegistryError::TooMany(
+            "this repository has too many unfinished uploads",
+        ))
+    }
+
+    /// Opens an upload to write; nobody else can until the result is dropped.
+    pub(crate) async fn open(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<OpenUpload, RegistryError> {
+        let path = self.of(repository).join(id.as_str());
+        let (table, id) = (Arc::clone(&self.table), id.clone());
+        blocking(move || {
+            // First the file: an upload of another repository must look like none at all.
+            match path.try_exists() {
+                Ok(true) => {}
+                Ok(false) => return Err(RegistryError::UploadUnknown),
+                Err(source) => return Err(RegistryError::io("open an upload", source)),
+            }
+            let mut claim = Claim::take(&table, &id).ok_or(RegistryError::UploadBusy)?;
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(&path)
+                .and_then(|mut file| {
+                    let offset = file.seek(SeekFrom::End(0))?;
+                    Ok((file, offset))
+                });
+            let (file, offset) = opened.map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => RegistryError::UploadUnknown,
+                _ => RegistryError::io("open an upload", source),
+            })?;
+            let hasher = match claim.cached.take() {
+                Some((hasher, at)) if at == offset => Some(hasher),
+                _ if offset == 0 => Some(Hasher::new(Algorithm::Sha256)),
+                _ => None,
+            };
+            Ok(OpenUpload {
+                claim,
+                path,
+                file,
+                offset,
+                hasher,
+            })
+        })
+        .await?
+    }
+
+    /// How many bytes an upload has. Also while somebody writes to it.
+    pub(crate) async fn offset(
+        &self,
+        repository: &RepositoryName,
+        id: &UploadId,
+    ) -> Result<u64, RegistryError> {
+        let path = self.of(repository).join(id.as_str());
+        blocking(move || std::fs::metadata(path))
+            .await?
+            .map(|meta| meta.len())
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => RegistryError::UploadUnknown,
+                _ => RegistryError::io("look at an upload", source),
+            })
+    }
+
+    /// Removes uploads that nobody has written to for `older_than`.
+    pub(crate) async fn sweep(&self, older_than: Duration) -> Result<Swept, RegistryError> {
+        let (folder, table) = (self.folder.clone(), Arc::clone(&self.table));
+        blocking(move || sweep(&folder, &table, older_than))
+            .await?
+            .map_err(|source| RegistryError::io("sweep uploads", source))
+    }
+}
+
+fn sweep(folder: &Path, table: &Arc<Table>, older_than: Duration) -> io::Result<Swept> {
+    let mut swept = Swept::default();
+    let Some(oldest) = SystemTime::now().checked_sub(older_than) else {
+        return Ok(swept);
+    };
+    for repository in std::fs::read_dir(folder)? {
+        let repository = repository?.path();
+        for upload in std::fs::read_dir(&repository)? {
+            let upload = upload?;
+            let Some(id) = upload
+                .file_name()
+                .to_str()
+                .and_then(|name| UploadId::from_str(name).ok())
+            else {
+                continue;
+            };
+            let Some(_claim) = Claim::take(table, &id) else {
+                continue;
+            };
+            // The age is read under the claim: a chunk that came a moment ago makes it young.
+            match std::fs::metadata(upload.path()) {
+                Ok(meta) if meta.modified()? <= oldest => {
+                    std::fs::remove_file(upload.path())?;
+                    swept.uploads += 1;
+                    swept.bytes += meta.len();
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        match std::fs::remove_dir(&repository) {
+            Err(e)
+                if !matches!(
+                    e.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound
+                ) =>
+            {
+                return Err(e);
+            }
+            _ => {}
+        }
+    }
+    Ok(swept)
+}
+
+/// The right to write to one upload. Dropping it gives it back.
+struct Claim {
+    table: Arc<Table>,
+    id: UploadId,
+    /// The running hash: taken out of the table with the claim, and put back with it.
+    cached: Option<(Hasher, u64)>,
+}
+
+impl Claim {
+    fn take(table: &Arc<Table>, id: &UploadId) -> Option<Self> {
+        let cached = match locked(table).insert(id.clone(), Slot::Busy) {
+            Some(Slot::Busy) => return None,
+            Some(Slot::Idle { hasher, at }) => Some((hasher, at)),
+            None => None,
+        };
+        Some(Self {
+            table: Arc::clone(table),
+            id: id.clone(),
+            cached,
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut table = locked(&self.table);
+        match self.cached.take() {
+            Some((hasher, at)) if table.len() <= HASHES_KEPT => {
+                table.insert(self.id.clone(), Slot::Idle { hasher, at });
+            }
+            _ => {
+                table.remove(&self.id);
+            }
+        }
+    }
+}
+
+/// An upload that this request alone may write to. Its methods block.
+pub(crate) struct OpenUpload {
+    claim: Claim,
+    path: PathBuf,
+    file: File,
+    offset: u64,
+    /// Over all bytes so far; `None` when it has to be computed again.
+    hasher: Option<Hasher>,
+}
+
+impl OpenUpload {
+    pub(crate) fn id(&self) -> &UploadId {
+        &self.claim.id
+    }
+
+    pub(crate) const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends. After an error the upload has what it had before.
+    pub(crate) fn append(&mut self, chunks: &[Bytes]) -> io::Result<()> {
+        let before = self.offset;
+        for chunk in chunks {
+            if let Err(error) = self.file.write_all(chunk) {
+                self.truncate(before)?;
+                return Err(error);
+            }
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(chunk);
+            }
+            self.offset += chunk.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.hasher = None;
+        self.file.set_len(len)?;
+        self.offset = self.file.seek(SeekFrom::Start(len))?;
+        Ok(())
+    }
+
+    /// Makes the bytes durable and returns their digest.
+    pub(crate) fn seal(&mut self, algorithm: Algorithm) -> io::Result<Digest> {
+        let hasher = match self.hasher.take() {
+            Some(hasher) if hasher.algorithm() == algorithm => hasher,
+            _ => self.rehash(algorithm)?,
+        };
+        self.file.sync_all()?;
+        Ok(hasher.finish())
+    }
+
+    fn rehash(&mut self, algorithm: Algorithm) -> io::Result<Hasher> {
+        let mut hasher = Hasher::new(algorithm);
+        let mut buffer = vec![0; REHASH_BYTES];
+        self.file.seek(SeekFrom::Start(0))?;
+        loop {
+            match self.file.read(&mut buffer)? {
+                0 => return Ok(hasher),
+                n => hasher.update(&buffer[..n]),
+            }
+        }
+    }
+
+    /// Ends the upload and removes its file, if it is still there.
+    pub(crate) fn remove(mut self) -> io::Result<()> {
+        self.hasher = None;
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for OpenUpload {
+    fn drop(&mut self) {
+        self.claim.cached = self.hasher.take().map(|hasher| (hasher, self.offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uploads() -> (tempfile::TempDir, Uploads, RepositoryName) {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path().to_owned());
+        (folder, uploads, RepositoryName::new("a/b").unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_writer_at_a_time_and_resume_after_restart() {
+        let (folder, uploads, repository) = uploads();
+        let mut first = uploads.create(&repository, 10).await.unwrap();
+        let id = first.id().clone();
+        first
+            .append(&[Bytes::from_static(b"hello "), Bytes::from_static(b"wor")])
+            .unwrap();
+        assert!(matches!(
+            uploads.open(&repository, &id).await,
+            Err(RegistryError::UploadBusy)
+        ));
+        assert_eq!(uploads.offset(&repository, &id).await.unwrap(), 9);
+        drop(first);
+        assert!(
+            uploads
+                .open(&repository, &id)
+                .await
+                .unwrap()
+                .hasher
+                .is_some(),
+            "the hash is kept"
+        );
+
+        let restarted = Uploads::new(folder.path().to_owned());
+        let mut second = restarted.open(&repository, &id).await.unwrap();
+        assert!(second.hasher.is_none());
+        second.append(&[Bytes::from_static(b"ld")]).unwrap();
+        assert_eq!(
+            second.seal(Algorithm::Sha256).unwrap(),
+            Digest::of(b"hello world")
+        );
+        let other = RepositoryName::new("a/c").unwrap();
+        assert!(matches!(
+            restarted.open(&other, &id).await,
+            Err(RegistryError::UploadUnknown)
+        ));
+    }
+
+    #[tokio::test]
+    async fn truncating_forgets_the_hash() {
+        let (_folder, uploads, repository) = uploads();
+        let mut upload = uploads.create(&repository, 10).await.unwrap();
+        upload
+            .append(&[Bytes::from_static(b"hello"), Bytes::from_static(b"xx")])
+            .unwrap();
+        upload.truncate(5).unwrap();
+        upload.append(&[Bytes::from_static(b"!")]).unwrap();
+        assert_eq!(
+            upload.seal(Algorithm::Sha256).unwrap(),
+            Digest::of(b"hello!")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_sweep_takes_the_old_and_leaves_the_busy() {
+        let (folder, uploads, repository) = uploads();
+        let busy = uploads.create(&repository, 10).await.unwrap();
+        let idle = uploads.create(&repository, 10).await.unwrap();
+        let idle_id = idle.id().clone();
+        drop(idle);
+        assert_eq!(
+            uploads.sweep(Duration::from_secs(3600)).await.unwrap(),
+            Swept::default()
+        );
+        assert_eq!(uploads.sweep(Duration::ZERO).await.unwrap().uploads, 1);
+        assert!(matches!(
+            uploads.open(&repository, &idle_id).await,
+            Err(RegistryError::UploadUnknown)
+        ));
+        drop(busy);
+        assert_eq!(uploads.sweep(Duration::ZERO).await.unwrap().uploads, 1);
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "empty folders go too"
+        );
+        assert!(uploads.create(&repository, 10).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn unfinished_uploads_are_bounded() {
+        let (_folder, uploads, repository) = uploads();
+        for _ in 0..2 {
+            uploads.create(&repository, 2).await.unwrap();
+        }
+        assert!(matches!(
+            uploads.create(&repository, 2).await,
+            Err(RegistryError::TooMany(_))
+        ));
+    }
+}
