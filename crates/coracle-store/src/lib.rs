@@ -11,10 +11,11 @@ mod error;
 mod limits;
 mod store;
 
+pub use embedded::{Embedded, EmbeddedConfig, Retention};
 pub use error::StoreError;
 pub use limits::{
-    MAX_KEY_BYTES, MAX_LEASE_TTL, MAX_PAGE, MAX_PAGE_BYTES, MAX_VALUE_BYTES, MAX_WRITE_OPS,
-    WATCH_BUFFER, validate_key, validate_ops, validate_prefix, validate_ttl,
+    MAX_KEY_BYTES, MAX_LEASE_TTL, MAX_PAGE, MAX_PAGE_BYTES, MAX_VALUE_BYTES, MAX_WRITE_BYTES,
+    MAX_WRITE_OPS, WATCH_BUFFER, validate_key, validate_ops, validate_prefix, validate_ttl,
 };
 pub use store::{
     Entry, Event, Expected, LeaseId, Listing, Op, Page, Put, Revision, Store, WatchStream,

@@ -15,6 +15,8 @@ pub const MAX_KEY_BYTES: usize = 512;
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// The most operations in one write.
 pub const MAX_WRITE_OPS: usize = 128;
+/// The most bytes in one write: of all its keys and values together.
+pub const MAX_WRITE_BYTES: usize = 4 * MAX_VALUE_BYTES;
 /// The most entries in one page of a listing. A larger wish gets this many.
 pub const MAX_PAGE: usize = 1000;
 /// A page of a listing ends early when its values reach this many bytes.

@@ -162,6 +162,15 @@ impl Op {
         }
     }
 
+    /// The bytes of its key and value.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Put(put) => put.key.len() + put.value.len(),
+            Self::Delete { key, .. } | Self::Check { key, .. } => key.len(),
+        }
+    }
+
     /// What the key must be before.
     #[must_use]
     pub fn expected(&self) -> Expected {
