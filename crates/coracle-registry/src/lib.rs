@@ -11,7 +11,7 @@
 //! | key | content |
 //! |---|---|
 //! | `blobs/{alg}/{2 hex}/{hex}` | the bytes of a layer, a config or a manifest; immutable |
-//! | `repositories/{repo}/blobs/{alg}/{hex}` | record: this repository has that blob ([`record::BlobLink`]) |
+//! | `repositories/{repo}/blobs/{alg}/{hex}` | record: this repository has that blob |
 //! | `repositories/{repo}/manifests/{alg}/{hex}` | record: this repository has that manifest, and its media type |
 //! | `repositories/{repo}/tags/{tag}` | record: the digest that the tag means |
 //! | `repositories/{repo}/referrers/{alg}/{subject hex}/{alg}-{hex}` | descriptor of a manifest whose `subject` it is |
@@ -39,16 +39,16 @@
 //!
 //! The age is the object's last modification, and every step of a push that relies on something already there makes it
 //! young again: a finished upload or a mount of known content touches the blob, and then (re)writes the record. The grace period must be
-//! longer than the longest push. A manifest is accepted only when all records that it needs exist; the check and the write of the manifest record happen
-//! under the shared side of a lock ([`Registry::publishing`]), whose exclusive side a collector takes for each batch of deletions
+//! longer than the longest push. (A mount on a store that is not local cannot touch: the collector's issue has to add a marker object there.) A manifest is accepted only when all records that it needs exist; the check and the write of the manifest record happen
+//! under the shared side of a lock (`Inner::publishing`), whose exclusive side a collector takes for each batch of deletions
 //! after it read the ages again: a push then either finds the record gone (`MANIFEST_BLOB_UNKNOWN`, the client pushes the blob again) or keeps it.
 //! With several servers on one object store the collector runs on the one that holds the platform's lease and
 //! the grace period alone protects the others' pushes.
 //!
-//! A pull-through cache becomes one more source in [`blob`] and [`manifest_store`], asked when a record is missing.
+//! A pull-through cache becomes one more source in `blob.rs` and `manifest_store.rs`, asked when a record is missing.
 
 mod access;
-pub(crate) mod blob;
+mod blob;
 mod catalog;
 mod digest;
 mod error;
@@ -57,10 +57,10 @@ mod image;
 mod layout;
 mod limits;
 mod manifest;
-pub(crate) mod manifest_store;
+mod manifest_store;
 mod placement;
 mod reading;
-pub(crate) mod record;
+mod record;
 mod referrer;
 mod registry;
 mod repository;

@@ -2,7 +2,7 @@
 //!
 //! Theory of operation: a manifest is taken only when everything that it needs is in the repository, so that whoever can
 //! see a tag can pull it whole. The check and the write of the manifest's record are done under the shared side of
-//! [`Registry::publishing`]; see the crate's documentation for why.
+//! `Inner::publishing`; see the crate's documentation for why.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -36,6 +36,10 @@ pub(crate) enum Received {
     Broken(Option<OpenUpload>, RegistryError),
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per transfer, inside its future; a box would be one more allocation per batch"
+)]
 enum Writer {
     Free(OpenUpload),
     Writing(JoinHandle<(OpenUpload, std::io::Result<()>)>),

@@ -74,7 +74,8 @@ pub struct Swept {
 
 enum Slot {
     Busy,
-    Idle { hasher: Hasher, at: u64 },
+    /// The running hash, and of how many bytes it is. In a box: most slots are busy ones.
+    Idle(Box<(Hasher, u64)>),
 }
 
 type Table = Mutex<HashMap<UploadId, Slot>>;
@@ -275,7 +276,7 @@ impl Claim {
     fn take(table: &Arc<Table>, id: &UploadId) -> Option<Self> {
         let cached = match locked(table).insert(id.clone(), Slot::Busy) {
             Some(Slot::Busy) => return None,
-            Some(Slot::Idle { hasher, at }) => Some((hasher, at)),
+            Some(Slot::Idle(hashed)) => Some(*hashed),
             None => None,
         };
         Some(Self {
@@ -290,8 +291,8 @@ impl Drop for Claim {
     fn drop(&mut self) {
         let mut table = locked(&self.table);
         match self.cached.take() {
-            Some((hasher, at)) if table.len() <= HASHES_KEPT => {
-                table.insert(self.id.clone(), Slot::Idle { hasher, at });
+            Some(hashed) if table.len() <= HASHES_KEPT => {
+                table.insert(self.id.clone(), Slot::Idle(Box::new(hashed)));
             }
             _ => {
                 table.remove(&self.id);
