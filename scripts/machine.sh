@@ -7,6 +7,7 @@
 readonly APT_LOCK_WAIT_SECONDS=600
 # A daemon that has not answered by then never will: its log says why.
 readonly DOCKER_WAIT_SECONDS=60
+readonly DOCKER_SOCKET=/var/run/docker.sock
 readonly DOCKERD_LOG=${CORACLE_DOCKERD_LOG:-/var/log/coracle-dockerd.log}
 
 # as_root COMMAND…: runs it as root, by sudo if need be.
@@ -44,9 +45,9 @@ need_packages() {
 }
 
 # docker COMMAND…: the command line, whichever is installed.
-# Without membership of the group `docker` only root may use the socket.
+# Who may not use the daemon's socket becomes root for it.
 docker() {
-    if ((EUID == 0)) || [[ -n ${DOCKER_HOST:-} || -w /var/run/docker.sock ]]; then
+    if ((EUID == 0)) || [[ -n ${DOCKER_HOST:-} || -w $DOCKER_SOCKET ]]; then
         command docker "$@"
     else
         as_root docker "$@"
@@ -55,6 +56,12 @@ docker() {
 
 # docker_answers: succeeds if a daemon answers.
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# dockerd_lives: succeeds if the daemon of the pid file runs (it may not answer yet).
+dockerd_lives() {
+    local pid
+    pid=$(cat /var/run/docker.pid 2>/dev/null) && [[ $(cat "/proc/$pid/comm" 2>/dev/null) == dockerd ]]
+}
 
 # need_docker: installs Docker Engine and starts it, unless a daemon answers already. The process
 # id of a daemon that was started without a service manager is left in STARTED_DOCKERD_PID.
@@ -71,14 +78,22 @@ need_docker() {
         need_packages docker.io
         dockerd=/usr/sbin/dockerd
     fi
+    # docker.io only recommends these, and not every machine can do without.
+    if [[ $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null) == Y ]]; then need_packages apparmor; fi
+    if [[ ! -e /sys/fs/cgroup/cgroup.controllers && ! -d /sys/fs/cgroup/memory ]]; then
+        need_packages cgroupfs-mount
+        as_root cgroupfs-mount
+    fi
     step "Starting the Docker daemon"
     if [[ -d /run/systemd/system ]]; then
         as_root systemctl start docker ||
             fail "systemctl could not start docker" "see: journalctl -u docker -n 50"
-    else
+    elif ! dockerd_lives; then
+        # A machine that went down hard leaves the file; dockerd refuses to start if some other process has that number now.
+        as_root rm -f /var/run/docker.pid
         # Its own session: it must outlive this script and the terminal.
-        as_root bash -c 'setsid "$1" >>"$2" 2>&1 </dev/null & echo $!' start "$dockerd" "$DOCKERD_LOG" >/dev/null ||
-            fail "could not start $dockerd" "see $DOCKERD_LOG"
+        # shellcheck disable=SC2016 # expanded by the inner shell
+        as_root bash -c 'setsid "$1" >>"$2" 2>&1 </dev/null &' start "$dockerd" "$DOCKERD_LOG"
     fi
     local deadline=$((SECONDS + DOCKER_WAIT_SECONDS))
     until docker_answers; do

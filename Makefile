@@ -1,0 +1,24 @@
+# The ways in. Each is one small script under scripts/, where the work is.
+.DEFAULT_GOAL := help
+.PHONY: help up down check test bench advisories
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: ## Install what is missing, build, start the platform, deploy examples/hello
+	@scripts/up
+
+down: ## Stop the platform; data and images stay
+	@scripts/down
+
+check: ## Format, lints, dependencies, shell scripts
+	@scripts/check
+
+test: ## Every test that needs no cluster, against the real Docker Engine
+	@scripts/test
+
+bench: ## Measure beside a peer and print ratios (bench/README.md)
+	@bench/run
+
+advisories: ## Look for known vulnerabilities in dependencies (needs the Internet)
+	@cargo deny --all-features check advisories
