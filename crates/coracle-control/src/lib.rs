@@ -1,1 +1,40 @@
 //! Coracle's controllers: reconcile loops from desired and observed state to actions.
+//!
+//! Two halves. State and operations, used by the API:
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`control`] | [`Control`]: everything below, in one place |
+//! | [`objects`], [`keys`] | typed access to the store |
+//! | [`vault`] | secrets at rest |
+//! | [`observed`] | what the engine reports, kept at hand |
+//! | [`feed`] | the gateways: route tables out, reports in |
+//! | [`journal`] | what happened |
+//! | [`build_log`], [`upload`] | files |
+//! | [`settings`] | how this platform is set up |
+//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`user`], [`token`] | what can be done with each kind of object |
+//!
+//! And [`controllers`], which make it so.
+
+pub mod app;
+pub mod build;
+pub mod build_log;
+pub mod control;
+pub mod controllers;
+pub mod error;
+pub mod feed;
+pub mod journal;
+pub mod keys;
+pub mod objects;
+pub mod observed;
+pub mod pod;
+pub mod project;
+pub mod release;
+pub mod settings;
+pub mod token;
+pub mod upload;
+pub mod user;
+pub mod vault;
+
+pub use control::Control;
+pub use error::OperationError;

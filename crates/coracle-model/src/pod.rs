@@ -41,15 +41,45 @@ pub struct PodSpec {
     /// What to do when it ends.
     #[serde(default)]
     pub restart: Restart,
+    /// When its command is started. One-off commands wait for somebody to attach.
+    #[serde(default, skip_serializing_if = "PodStart::is_at_once")]
+    pub start: PodStart,
     /// The app it belongs to. Set by the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<AppName>,
     /// The process of the app. Set by the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessName>,
-    /// The release of the app. Set by the platform.
+    /// The release of the app. Set by the platform. A bare pod that has one (a one-off command) runs with
+    /// that release's environment beside its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseNumber>,
+}
+
+/// When a bare pod's command is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PodStart {
+    /// At once, without input.
+    #[default]
+    AtOnce,
+    /// When somebody attaches; input and output are plain streams. Only with [`Restart::Never`].
+    Attached,
+    /// When somebody attaches; input and output are a terminal. Only with [`Restart::Never`].
+    Terminal {
+        /// Columns at first.
+        columns: u16,
+        /// Rows at first.
+        rows: u16,
+    },
+}
+
+impl PodStart {
+    /// Is it started without anybody attached?
+    #[must_use]
+    pub const fn is_at_once(&self) -> bool {
+        matches!(self, Self::AtOnce)
+    }
 }
 
 /// What to do when a pod's command ends.

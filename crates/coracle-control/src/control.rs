@@ -1,0 +1,75 @@
+//! Everything that operations and controllers work with.
+
+use std::sync::Arc;
+
+use coracle_engine::Engine;
+use coracle_store::Store;
+use coracle_task::Supervisor;
+
+use crate::build_log::BuildLogs;
+use crate::error::OperationError;
+use crate::feed::Feed;
+use crate::journal::Journal;
+use crate::objects::Objects;
+use crate::observed::Observed;
+use crate::settings::Settings;
+use crate::vault::Vault;
+
+/// Everything that operations and controllers work with. Clones share it.
+#[derive(Clone)]
+pub struct Control {
+    /// Desired state and statuses.
+    pub objects: Objects,
+    /// What runs.
+    pub engine: Arc<dyn Engine>,
+    /// What the engine reports.
+    pub observed: Observed,
+    /// The gateways.
+    pub feed: Feed,
+    /// Secrets.
+    pub vault: Vault,
+    /// What happened.
+    pub journal: Journal,
+    /// Logs of builds.
+    pub build_logs: BuildLogs,
+    /// How this platform is set up.
+    pub settings: Arc<Settings>,
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// Puts the parts together and begins to follow the engine. The controllers are started apart, by
+    /// whoever leads.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open(
+        store: Arc<dyn Store>,
+        engine: Arc<dyn Engine>,
+        vault: Vault,
+        settings: Settings,
+        supervisor: &Supervisor,
+    ) -> Result<Self, OperationError> {
+        let objects = Objects::new(store);
+        let feed = Feed::open(objects.clone()).await?;
+        let control = Self {
+            observed: Observed::follow(Arc::clone(&engine), supervisor),
+            feed,
+            journal: Journal::new(objects.clone()),
+            build_logs: BuildLogs::new(settings.build_logs_dir(), settings.limits.build_log_bytes),
+            objects,
+            engine,
+            vault,
+            settings: Arc::new(settings),
+        };
+        control.ensure_default_project().await?;
+        Ok(control)
+    }
+}

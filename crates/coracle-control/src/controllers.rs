@@ -1,0 +1,1 @@
+//! The controllers: what makes desired state so.

@@ -1,0 +1,222 @@
+//! The feed of the gateways: route tables out, reports in.
+//!
+//! Theory of operation: the route controller publishes what the table should say; the feed gives it a
+//! generation that only ever grows, over restarts too: generations are reserved in the store in blocks, and
+//! a start begins behind the last block. Gateways report which generation they applied; the reports are kept
+//! in memory only, since a gateway that lives tells again.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use coracle_model::name::Hostname;
+use coracle_model::route::{GatewayReport, Route, RouteTable};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::error::OperationError;
+use crate::keys;
+use crate::objects::{Batch, Objects};
+
+/// Generations reserved by one write to the store.
+const BLOCK: u64 = 1000;
+
+/// The most gateways whose reports are kept.
+const MOST_GATEWAYS: usize = 256;
+
+/// A table, once there is one.
+pub type Published = Option<Arc<RouteTable>>;
+
+/// The feed of the gateways. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    objects: Objects,
+    table: Arc<watch::Sender<Published>>,
+    generations: Arc<tokio::sync::Mutex<Generations>>,
+    gateways: Arc<Mutex<BTreeMap<String, SeenGateway>>>,
+    reports: Arc<watch::Sender<u64>>,
+}
+
+/// Which generations were given out, and up to which they may be without asking the store.
+#[derive(Debug)]
+struct Generations {
+    last: u64,
+    reserved: u64,
+}
+
+/// A gateway that reported.
+#[derive(Clone, Debug)]
+pub struct SeenGateway {
+    /// What it said last.
+    pub report: GatewayReport,
+    /// When.
+    pub at: Instant,
+    /// How many of its connections to the feed are open.
+    pub connections: u32,
+}
+
+impl SeenGateway {
+    /// A gateway that neither is connected nor reported for this long is taken for gone.
+    pub const GONE_AFTER: Duration = Duration::from_secs(45);
+
+    /// Does it still count?
+    #[must_use]
+    pub fn is_there(&self, now: Instant) -> bool {
+        self.connections > 0 || now.duration_since(self.at) < Self::GONE_AFTER
+    }
+}
+
+/// An open connection of a gateway to the feed; while it lives the gateway counts as there.
+#[derive(Debug)]
+pub struct Connection {
+    feed: Feed,
+    id: String,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut gateways = self
+            .feed
+            .gateways
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(gateway) = gateways.get_mut(&self.id) {
+            gateway.connections = gateway.connections.saturating_sub(1);
+            gateway.at = Instant::now();
+        }
+    }
+}
+
+impl Feed {
+    /// Opens the feed. No table is told until the first [`Feed::publish`], so that a control plane that has
+    /// just started does not take routes away from gateways that have them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn open(objects: Objects) -> Result<Self, OperationError> {
+        let reserved = objects
+            .get_record::<u64>(keys::ROUTE_GENERATION)
+            .await?
+            .unwrap_or(0);
+        Ok(Self {
+            objects,
+            table: Arc::new(watch::Sender::new(None)),
+            generations: Arc::new(tokio::sync::Mutex::new(Generations {
+                last: reserved,
+                reserved,
+            })),
+            gateways: Arc::default(),
+            reports: Arc::new(watch::Sender::new(0)),
+        })
+    }
+
+    /// Tells the gateways where each host goes, and returns the generation of that. The same routes as
+    /// before are no new generation.
+    ///
+    /// # Errors
+    /// When generations cannot be reserved; nothing is told then.
+    pub async fn publish(&self, routes: BTreeMap<Hostname, Route>) -> Result<u64, OperationError> {
+        let mut generations = self.generations.lock().await;
+        if let Some(current) = self
+            .table
+            .borrow()
+            .as_ref()
+            .filter(|current| current.routes == routes)
+        {
+            return Ok(current.generation);
+        }
+        let next = generations.last + 1;
+        self.tell(&mut generations, next, routes).await
+    }
+
+    async fn tell(
+        &self,
+        generations: &mut Generations,
+        generation: u64,
+        routes: BTreeMap<Hostname, Route>,
+    ) -> Result<u64, OperationError> {
+        if generation > generations.reserved {
+            let upper = generation + BLOCK;
+            self.objects
+                .write(Batch::new().set(keys::ROUTE_GENERATION.to_owned(), &upper)?)
+                .await?;
+            generations.reserved = upper;
+        }
+        generations.last = generation;
+        self.table
+            .send_replace(Some(Arc::new(RouteTable { generation, routes })));
+        self.reports.send_modify(|version| *version += 1);
+        Ok(generation)
+    }
+
+    /// The table and its changes; `None` until the first [`Feed::publish`] since the start.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Published> {
+        self.table.subscribe()
+    }
+
+    /// Counts an open connection of gateway `id`.
+    #[must_use]
+    pub fn connected(&self, id: &str) -> Connection {
+        self.seen(id, |gateway| gateway.connections += 1);
+        Connection {
+            feed: self.clone(),
+            id: id.to_owned(),
+        }
+    }
+
+    /// Takes a gateway's report. A gateway that has a table from the future (the data directory was
+    /// restored from a backup) moves the generations behind it, so that it listens again.
+    ///
+    /// # Errors
+    /// When generations cannot be reserved.
+    pub async fn report(&self, id: &str, report: GatewayReport) -> Result<(), OperationError> {
+        let ahead = report.generation;
+        self.seen(id, |gateway| gateway.report = report);
+        let mut generations = self.generations.lock().await;
+        let current = self.table.borrow().clone();
+        if let Some(current) = current.filter(|current| ahead > current.generation) {
+            self.tell(&mut generations, ahead + 1, current.routes.clone())
+                .await?;
+        }
+        self.reports.send_modify(|version| *version += 1);
+        Ok(())
+    }
+
+    fn seen(&self, id: &str, change: impl FnOnce(&mut SeenGateway)) {
+        let now = Instant::now();
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        gateways.retain(|_, gateway| gateway.is_there(now));
+        if gateways.len() >= MOST_GATEWAYS && !gateways.contains_key(id) {
+            tracing::warn!(id, "too many gateways: this one's reports are not kept");
+            return;
+        }
+        let gateway = gateways
+            .entry(id.to_owned())
+            .or_insert_with(|| SeenGateway {
+                report: GatewayReport::default(),
+                at: now,
+                connections: 0,
+            });
+        gateway.at = now;
+        change(gateway);
+    }
+
+    /// Every gateway that is there, by its id.
+    #[must_use]
+    pub fn gateways(&self) -> BTreeMap<String, SeenGateway> {
+        let now = Instant::now();
+        let gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        gateways
+            .iter()
+            .filter(|(_, seen)| seen.is_there(now))
+            .map(|(id, seen)| (id.clone(), seen.clone()))
+            .collect()
+    }
+
+    /// Changes whenever a table was published or a gateway reported.
+    #[must_use]
+    pub fn reports(&self) -> watch::Receiver<u64> {
+        self.reports.subscribe()
+    }
+}

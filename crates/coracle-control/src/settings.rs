@@ -1,0 +1,132 @@
+//! How this platform is set up.
+
+use std::path::{Path, PathBuf};
+
+use coracle_engine::build::RegistryCredentials;
+use coracle_model::app::host_label;
+use coracle_model::name::{AppName, Hostname, ImageRef, InvalidName, ProjectName};
+
+/// How this platform is set up. Does not change while it runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where its files are.
+    pub data_dir: PathBuf,
+    /// Apps are served at `APP.DOMAIN`.
+    pub domain: Hostname,
+    /// The gateway's port as people reach it.
+    pub http_port: u16,
+    /// The embedded registry as the engine reaches it, such as `127.0.0.1:7070`.
+    pub registry_host: String,
+    /// How the platform itself logs in to its registry.
+    pub registry_credentials: RegistryCredentials,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds of what people can ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of one compressed upload.
+    pub upload_bytes: u64,
+    /// Bytes of an unpacked upload.
+    pub unpacked_bytes: u64,
+    /// Files and folders in an upload.
+    pub upload_entries: u64,
+    /// Time of one build.
+    pub build_time: std::time::Duration,
+    /// Bytes of memory of one build.
+    pub build_memory_bytes: u64,
+    /// Builds at the same time.
+    pub builds: usize,
+    /// Bytes of one build's log.
+    pub build_log_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            upload_bytes: 512 << 20,
+            unpacked_bytes: 2 << 30,
+            upload_entries: 200_000,
+            build_time: std::time::Duration::from_secs(30 * 60),
+            build_memory_bytes: 4 << 30,
+            builds: 2,
+            build_log_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Settings {
+    /// The host name that every app has.
+    ///
+    /// # Errors
+    /// When the domain is so long that no host name fits before it.
+    pub fn default_host(
+        &self,
+        project: &ProjectName,
+        app: &AppName,
+    ) -> Result<Hostname, InvalidName> {
+        Hostname::new(format!("{}.{}", host_label(project, app), self.domain))
+    }
+
+    /// Where people reach `host`.
+    #[must_use]
+    pub fn url(&self, host: &Hostname) -> String {
+        match self.http_port {
+            80 => format!("http://{host}"),
+            port => format!("http://{host}:{port}"),
+        }
+    }
+
+    /// Where build `number` of an app is pushed to.
+    ///
+    /// # Errors
+    /// When the registry's host is no part of an image reference.
+    pub fn build_image(
+        &self,
+        project: &ProjectName,
+        app: &AppName,
+        number: u32,
+    ) -> Result<ImageRef, InvalidName> {
+        ImageRef::new(format!("{}/{project}/{app}:b{number}", self.registry_host))
+    }
+
+    /// Uploads that wait for their build.
+    #[must_use]
+    pub fn uploads_dir(&self) -> PathBuf {
+        self.data_dir.join("uploads")
+    }
+
+    /// Where builds unpack their source.
+    #[must_use]
+    pub fn work_dir(&self) -> PathBuf {
+        self.data_dir.join("work")
+    }
+
+    /// Logs of builds.
+    #[must_use]
+    pub fn build_logs_dir(&self) -> PathBuf {
+        self.data_dir.join("builds")
+    }
+}
+
+/// The platform's id, made at the first start: it is on everything that the platform makes in an engine.
+///
+/// # Errors
+/// When the data directory cannot be read or written.
+pub fn platform_id(data_dir: &Path) -> std::io::Result<String> {
+    let path = data_dir.join("platform.id");
+    match std::fs::read_to_string(&path) {
+        Ok(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(id),
+        Ok(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("{} is damaged: restore it from a backup", path.display()),
+        )),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let id = crate::objects::new_uid();
+            crate::vault::write_private(&path, id.as_bytes())?;
+            Ok(id)
+        }
+        Err(error) => Err(error),
+    }
+}
