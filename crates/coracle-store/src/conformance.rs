@@ -1,1 +1,0 @@
-//! The laws of [`Store`](crate::Store) as a suite for any implementation.
