@@ -85,6 +85,12 @@ pub fn validate_ops(ops: &[Op]) -> Result<(), StoreError> {
             });
         }
     }
+    if ops.iter().map(Op::bytes).sum::<usize>() > MAX_WRITE_BYTES {
+        return Err(StoreError::TooLarge {
+            what: "bytes in one write",
+            limit: MAX_WRITE_BYTES,
+        });
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use coracle_store::conformance::{self, Fixture};
-use coracle_store::{Embedded, EmbeddedConfig, Expected, Op, Put, Retention, Store, StoreError};
+use coracle_store::{Embedded, EmbeddedConfig, Put, Retention, Store, StoreError};
 use futures::StreamExt as _;
 use futures::future::join_all;
 

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase as _, StorageError};
@@ -40,8 +40,8 @@ pub(super) struct StoreFile {
     path: PathBuf,
     cache_bytes: usize,
     state: RwLock<State>,
-    /// Held for its lock.
-    _lock: File,
+    /// Held for its lock; `None` when closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl StoreFile {
@@ -79,7 +79,7 @@ impl StoreFile {
             path,
             cache_bytes: config.cache_bytes,
             state: RwLock::new(State::Open(database)),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         file.check_format()?;
         Ok(file)
@@ -139,6 +139,8 @@ impl StoreFile {
     /// Closes the database for ever. Reads from now on are refused.
     pub(super) fn close(&self) {
         *self.state.write().unwrap_or_else(PoisonError::into_inner) = State::Closed;
+        // Last, when the database is closed: the folder is free for another owner.
+        *self.lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The bytes that can still be written to the file system.

@@ -81,7 +81,7 @@ impl Writer {
     pub(super) fn run(self) {
         while let Some(mut next) = self.wait() {
             let (mut batch, mut close) = (Vec::new(), None);
-            while batch.len() < MAX_BATCH {
+            loop {
                 match next {
                     Some(job) if matches!(job.request, Request::Close) => {
                         close = Some(job);
@@ -89,6 +89,9 @@ impl Writer {
                     }
                     Some(job) => batch.push(job),
                     None => {}
+                }
+                if batch.len() == MAX_BATCH {
+                    break;
                 }
                 next = self.jobs.try_recv().ok();
                 if next.is_none() {
