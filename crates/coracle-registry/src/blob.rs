@@ -24,10 +24,20 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<u64, RegistryError> {
-        self.blob_link(repository, digest)
+        let unknown = || RegistryError::BlobUnknown(digest.clone());
+        let link = self
+            .blob_link(repository, digest)
             .await?
-            .map(|link| link.size)
-            .ok_or_else(|| RegistryError::BlobUnknown(digest.clone()))
+            .ok_or_else(unknown)?;
+        // Content that a disk's fault took or tore is unknown again, so that a client that asks before it pushes mends it.
+        match self.inner.store.head(&layout::blob(digest)).await {
+            Ok(meta) if meta.size == link.size => Ok(link.size),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => {
+                tracing::error!(%repository, %digest, "the content of a recorded blob is damaged or gone");
+                Err(unknown())
+            }
+            Err(source) => Err(RegistryError::store("look at a blob", source)),
+        }
     }
 
     pub(crate) async fn blob_link(

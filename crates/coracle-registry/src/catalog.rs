@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::error::RegistryError;
 use crate::layout;
+use crate::record;
 use crate::registry::Registry;
 use crate::repository::RepositoryName;
 
@@ -97,6 +98,39 @@ impl Registry {
         first
             .map(|found| found.is_some())
             .map_err(|source| RegistryError::store("list manifests", source))
+    }
+
+    /// Removes a repository with all its tags, manifests and records of blobs, as when an app is deleted. Content is left to
+    /// garbage collection, unfinished uploads to the sweep. Nothing is published anywhere meanwhile.
+    ///
+    /// # Errors
+    /// [`RegistryError::NameUnknown`] when there is nothing of that name.
+    pub async fn delete_repository(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<(), RegistryError> {
+        let _exclusive = self.inner.publishing.write().await;
+        let store = &*self.inner.store;
+        let mut found = false;
+        // From what is seen to what it needs, so that a crash in the middle leaves nothing broken in sight.
+        for part in layout::repository_parts(repository) {
+            let failed = |source| RegistryError::store("list a repository", source);
+            let keys: Vec<_> = store
+                .list(Some(&part))
+                .map_ok(|meta| meta.location)
+                .try_collect()
+                .await
+                .map_err(failed)?;
+            found |= !keys.is_empty();
+            for key in keys {
+                record::remove(store, &key).await?;
+            }
+        }
+        if found {
+            Ok(())
+        } else {
+            Err(RegistryError::NameUnknown)
+        }
     }
 
     /// How much the registry holds in all. Walks the whole store.

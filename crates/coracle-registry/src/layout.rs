@@ -43,6 +43,11 @@ fn below(repository: &RepositoryName, rest: &str) -> Path {
     ))
 }
 
+/// All that a repository consists of, in the order in which it can be taken away.
+pub(crate) fn repository_parts(repository: &RepositoryName) -> [Path; 4] {
+    ["tags", "manifests", "referrers", "blobs"].map(|part| below(repository, part))
+}
+
 pub(crate) fn blob_link(repository: &RepositoryName, digest: &Digest) -> Path {
     below(
         repository,

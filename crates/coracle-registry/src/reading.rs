@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 use object_store::{GetResult, GetResultPayload};
 
-/// Bytes in memory for one download.
-const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes read at once. The HTTP layer can hold one chunk while the next is read.
+const CHUNK_BYTES: usize = 128 << 10;
 
 /// The content of a blob, or a range of it.
 pub struct BlobStream {
@@ -20,7 +20,7 @@ pub struct BlobStream {
     pub size: u64,
     /// Which of them follow.
     pub range: Range<u64>,
-    /// The bytes, in chunks of at most 256 KiB when the store is local.
+    /// The bytes, in chunks of at most 128 KiB when the store is local.
     pub stream: BoxStream<'static, io::Result<Bytes>>,
 }
 

@@ -224,7 +224,11 @@ fn sweep(folder: &Path, table: &Arc<Table>, older_than: Duration) -> io::Result<
         return Ok(swept);
     };
     for repository in std::fs::read_dir(folder)? {
-        let repository = repository?.path();
+        let repository = repository?;
+        if !repository.file_type()?.is_dir() {
+            continue;
+        }
+        let repository = repository.path();
         for upload in std::fs::read_dir(&repository)? {
             let upload = upload?;
             let Some(id) = upload
@@ -389,6 +393,7 @@ impl Drop for OpenUpload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn uploads() -> (tempfile::TempDir, Uploads, RepositoryName) {
         let folder = tempfile::tempdir().unwrap();
@@ -486,5 +491,63 @@ mod tests {
             uploads.create(&repository, 2).await,
             Err(RegistryError::TooMany(_))
         ));
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Append(Vec<u8>),
+        Truncate(usize),
+        Reopen,
+        Restart,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => proptest::collection::vec(any::<u8>(), 0..50).prop_map(Step::Append),
+            1 => (0usize..100).prop_map(Step::Truncate),
+            2 => Just(Step::Reopen),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn whatever_happens_on_the_way_the_digest_is_that_of_the_bytes(
+            steps in proptest::collection::vec(step(), 0..12),
+            long in any::<bool>(),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async {
+                let (folder, mut uploads, repository) = uploads();
+                let mut upload = uploads.create(&repository, 10).await.unwrap();
+                let id = upload.id().clone();
+                let mut model = Vec::new();
+                for step in steps {
+                    match step {
+                        Step::Append(bytes) => {
+                            model.extend_from_slice(&bytes);
+                            upload.append(&[bytes.into()]).unwrap();
+                        }
+                        Step::Truncate(len) => {
+                            model.truncate(len);
+                            upload.truncate(model.len() as u64).unwrap();
+                        }
+                        Step::Reopen | Step::Restart => {
+                            if matches!(step, Step::Restart) {
+                                uploads = Uploads::new(folder.path().to_owned());
+                            }
+                            drop(upload);
+                            upload = uploads.open(&repository, &id).await.unwrap();
+                        }
+                    }
+                    assert_eq!(upload.offset(), model.len() as u64);
+                }
+                let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
+                let mut expected = Hasher::new(algorithm);
+                expected.update(&model);
+                assert_eq!(upload.seal(algorithm).unwrap(), expected.finish());
+            });
+        }
     }
 }

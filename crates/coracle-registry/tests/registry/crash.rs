@@ -280,6 +280,29 @@ async fn content_without_a_record_is_not_seen_and_a_torn_file_is_replaced() {
     );
 }
 
+#[tokio::test]
+async fn damaged_content_is_mended_by_the_next_push() {
+    let h = Harness::new();
+    let digest = h.push_blob("team/app", LAYER).await;
+    let blob = format!("/v2/team/app/blobs/{digest}");
+    let file = h
+        .folder
+        .path()
+        .join("objects/blobs/sha256")
+        .join(&digest.hex()[..2])
+        .join(digest.hex());
+    for damage in ["torn", "gone"] {
+        match damage {
+            "torn" => std::fs::write(&file, &LAYER[..3]).unwrap(),
+            _ => std::fs::remove_file(&file).unwrap(),
+        }
+        h.call(Method::HEAD, &blob).send().await.expect(404);
+        h.get(&blob).await.refused(404, "BLOB_UNKNOWN");
+        h.push_blob("team/app", LAYER).await;
+        assert_eq!(h.get(&blob).await.expect(200).body, LAYER, "{damage}");
+    }
+}
+
 /// A store that takes so many writes and then fails every one, as if the process had been killed there.
 #[derive(Debug)]
 struct Dying {

@@ -102,6 +102,33 @@ async fn an_image_without_http() {
 }
 
 #[tokio::test]
+async fn a_repository_is_removed_as_a_whole() {
+    let h = Harness::new();
+    for repository in ["team/app", "team/app/more", "team/other"] {
+        h.push_image(repository, "v1").await;
+    }
+    h.registry
+        .delete_repository(&name("team/app"))
+        .await
+        .unwrap();
+    h.get("/v2/team/app/tags/list")
+        .await
+        .refused(404, "NAME_UNKNOWN");
+    h.get(&format!("/v2/team/app/blobs/{}", Digest::of(LAYER)))
+        .await
+        .refused(404, "BLOB_UNKNOWN");
+    let catalog = h.get("/v2/_catalog").await.json();
+    assert_eq!(
+        catalog["repositories"],
+        serde_json::json!(["team/app/more", "team/other"])
+    );
+    h.get("/v2/team/other/manifests/v1").await.expect(200);
+    let again = h.registry.delete_repository(&name("team/app")).await;
+    assert!(matches!(again, Err(RegistryError::NameUnknown)));
+    h.push_image("team/app", "v2").await;
+}
+
+#[tokio::test]
 async fn an_index_is_summed_up() {
     let h = Harness::new();
     h.push_image("team/app", "v1").await;
