@@ -102,7 +102,7 @@ pub(crate) async fn send(
 }
 
 /// An answer of a pod and, if it left HTTP, what is needed to carry the rest.
-pub(crate) struct Upgraded {
+pub(crate) struct UpgradeAnswer {
     pub(crate) answer: Response<Incoming>,
     pub(crate) driver: Driver,
     pub(crate) pick: Pick,
@@ -113,7 +113,7 @@ pub(crate) async fn send_upgrade(
     gateway: &Gateway,
     pick: Pick,
     request: Request<RequestBody>,
-) -> Result<Upgraded, Failed> {
+) -> Result<UpgradeAnswer, Failed> {
     let endpoint = Arc::clone(pick.in_flight.endpoint());
     let limits = &gateway.limits;
     let Some(stream) = connect(&endpoint, limits).await else {
@@ -142,7 +142,7 @@ pub(crate) async fn send_upgrade(
             }
         });
     match sender.try_send_request(request).await {
-        Ok(answer) => Ok(Upgraded {
+        Ok(answer) => Ok(UpgradeAnswer {
             answer,
             driver,
             pick,

@@ -6,7 +6,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | `config`, `error`, `run` | how a gateway is started and ended |
-//! | `listen`, `connection` | the socket; connections from clients, their limits and their end |
+//! | `listen`, `files`, `connection` | the socket and room for more; connections from clients, their limits and their end |
 //! | `service` | **the layers of a request in order, each with its reason: begin reading here** |
 //! | `request_id`, `host`, `headers` | what is read and changed of a request before a pod sees it |
 //! | `refusal`, `page` | answers of the gateway's own |
@@ -24,6 +24,7 @@ mod disk;
 mod ejection;
 mod endpoint;
 mod error;
+mod files;
 mod forward;
 mod gateway;
 mod headers;

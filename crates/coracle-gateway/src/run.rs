@@ -13,7 +13,7 @@ use crate::error::GatewayError;
 use crate::gateway::Gateway;
 use crate::signals::Signals;
 use crate::table::Routes;
-use crate::{connection, disk, listen, sweep};
+use crate::{connection, disk, files, listen, sweep};
 
 /// How long the last report and the feed's end may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -33,11 +33,14 @@ pub async fn run(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<(), GatewayError> {
     let tasks = Supervisor::new("gateway");
-    let control = Control::new(&config.control, &config.id, tasks.clone())?;
+    // Apart from the tasks that use them: the last report needs one after those were told to end.
+    let control_connections = Supervisor::new("gateway control connections");
+    let control = Control::new(&config.control, &config.id, control_connections.clone())?;
     std::fs::create_dir_all(&config.state_dir).map_err(|source| GatewayError::StateDir {
         path: config.state_dir.clone(),
         source,
     })?;
+    files::make_room(config.limits.connections);
     let signals = Arc::new(Signals::default());
     let routes = Routes::new(Arc::clone(&signals));
     let table_file = disk::path(&config.state_dir);
@@ -80,6 +83,9 @@ pub async fn run(
     }
     if let Drain::Aborted(left) = tasks.shutdown(LAST_WORDS).await {
         tracing::debug!(left, "background tasks were cut");
+    }
+    if let Drain::Aborted(left) = control_connections.shutdown(LAST_WORDS).await {
+        tracing::debug!(left, "control connections were cut");
     }
     Ok(())
 }

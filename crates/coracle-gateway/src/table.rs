@@ -240,3 +240,138 @@ impl Routes {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_model::name::{AppName, Hostname, ProjectName};
+    use coracle_model::route::Route;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    fn table(generation: u64, pods: &[SocketAddr]) -> RouteTable {
+        let route = Route {
+            project: ProjectName::default_project(),
+            app: AppName::new("app").unwrap(),
+            target: Target::Pods {
+                pods: pods.to_vec(),
+            },
+        };
+        RouteTable {
+            generation,
+            routes: [(Hostname::new("app.example").unwrap(), route)].into(),
+        }
+    }
+
+    fn addr(n: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], n))
+    }
+
+    /// The law: once a report after `apply` says that an address has nothing in flight, nothing is in flight to it,
+    /// and nothing ever will be until a table has it again.
+    #[test]
+    fn an_address_reported_idle_is_idle() {
+        const ROUNDS: u16 = 2_000;
+        let routes = Routes::new(Arc::new(Signals::default()));
+        routes.apply(table(0, &[addr(1)]));
+        let stopped: Vec<AtomicBool> = (0..=ROUNDS + 1).map(|_| AtomicBool::new(false)).collect();
+        let end = AtomicBool::new(false);
+        let (routes, stopped, end) = (&routes, &stopped, &end);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(move || {
+                    while !end.load(Ordering::SeqCst) {
+                        let pick = routes.pick("app.example", &[]).unwrap();
+                        let port = usize::from(pick.in_flight.endpoint().addr.port());
+                        assert!(
+                            !stopped[port].load(Ordering::SeqCst),
+                            "picked a stopped pod"
+                        );
+                        std::thread::yield_now();
+                        assert!(
+                            !stopped[port].load(Ordering::SeqCst),
+                            "stopped under a request"
+                        );
+                        drop(pick);
+                    }
+                });
+            }
+            for round in 1..=ROUNDS {
+                assert_eq!(
+                    routes.apply(table(round.into(), &[addr(round + 1)])),
+                    Applied::New
+                );
+                loop {
+                    let report = routes.report().unwrap();
+                    assert_eq!(report.generation, u64::from(round));
+                    if !report.draining.contains_key(&addr(round)) {
+                        break;
+                    }
+                    std::thread::yield_now();
+                }
+                stopped[usize::from(round)].store(true, Ordering::SeqCst);
+            }
+            end.store(true, Ordering::SeqCst);
+        });
+        assert!(
+            routes.read().draining.is_empty(),
+            "nothing is kept of addresses that left"
+        );
+    }
+
+    #[test]
+    fn the_end_of_a_drain_wakes_the_reporter() {
+        let signals = Arc::new(Signals::default());
+        let routes = Routes::new(Arc::clone(&signals));
+        routes.apply(table(1, &[addr(1)]));
+        let (one, two) = (
+            routes.pick("app.example", &[]).unwrap(),
+            routes.pick("app.example", &[]).unwrap(),
+        );
+        let mut urgent = Box::pin(signals.urgent.notified());
+        let mut woken = || futures::FutureExt::now_or_never(urgent.as_mut()).is_some();
+        assert!(!woken());
+        routes.apply(table(2, &[]));
+        assert_eq!(routes.report().unwrap().draining[&addr(1)], 2);
+        drop(one);
+        assert!(!woken());
+        drop(two);
+        assert!(woken());
+        assert!(routes.report().unwrap().draining.is_empty());
+    }
+
+    #[test]
+    fn generations_only_grow() {
+        let routes = Routes::new(Arc::new(Signals::default()));
+        assert!(routes.report().is_none());
+        assert!(matches!(
+            routes.pick("app.example", &[]),
+            Err(Refusal::NoTable)
+        ));
+        assert_eq!(routes.apply(table(5, &[addr(1)])), Applied::New);
+        assert_eq!(routes.apply(table(5, &[addr(1)])), Applied::Same);
+        assert_eq!(
+            routes.apply(table(4, &[addr(2)])),
+            Applied::Stale { current: 5 }
+        );
+        assert_eq!(
+            routes
+                .pick("app.example", &[])
+                .unwrap()
+                .in_flight
+                .endpoint()
+                .addr,
+            addr(1)
+        );
+        // A control plane that was restored may reuse a number; what it says last counts.
+        assert_eq!(routes.apply(table(5, &[addr(2)])), Applied::New);
+        assert_eq!(
+            routes
+                .pick("app.example", &[])
+                .unwrap()
+                .in_flight
+                .endpoint()
+                .addr,
+            addr(2)
+        );
+    }
+}

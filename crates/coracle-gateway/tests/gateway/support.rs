@@ -153,11 +153,11 @@ pub(crate) fn refusing() -> (std::net::TcpListener, SocketAddr) {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let addr = socket.local_addr().unwrap();
-    let held: std::net::TcpListener = std::os::fd::OwnedFd::from(socket_into_fd(socket)).into();
+    let held: std::net::TcpListener = held_fd(&socket).into();
     (held, addr)
 }
 
-fn socket_into_fd(socket: tokio::net::TcpSocket) -> std::os::fd::OwnedFd {
+fn held_fd(socket: &tokio::net::TcpSocket) -> std::os::fd::OwnedFd {
     use std::os::fd::AsFd as _;
     socket.as_fd().try_clone_to_owned().unwrap()
 }
@@ -256,14 +256,12 @@ async fn control_answer(
     feeds.fetch_add(1, Ordering::SeqCst);
     source.mark_changed();
     let lines = futures::stream::unfold(source, |mut source| async move {
-        loop {
-            source.changed().await.ok()?;
-            let line = match &*source.borrow_and_update() {
-                Some(table) => serde_json::to_string(table).unwrap() + "\n",
-                None => "\n".to_owned(),
-            };
-            return Some((Ok(Frame::data(Bytes::from(line))), source));
-        }
+        source.changed().await.ok()?;
+        let line = match &*source.borrow_and_update() {
+            Some(table) => serde_json::to_string(table).unwrap() + "\n",
+            None => "\n".to_owned(),
+        };
+        Some((Ok(Frame::data(Bytes::from(line))), source))
     });
     Response::new(StreamBody::new(lines).boxed())
 }
