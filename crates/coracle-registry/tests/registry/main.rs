@@ -13,6 +13,8 @@ mod hostile;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]
+mod kill;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod support;

@@ -9,8 +9,8 @@ use axum::Router;
 
 use crate::support::{ADMIN, Harness, READER, TEAM};
 
-const DOCKER: &str = "/usr/bin/docker";
-const SKOPEO: &str = "/usr/bin/skopeo";
+pub(crate) const DOCKER: &str = "/usr/bin/docker";
+pub(crate) const SKOPEO: &str = "/usr/bin/skopeo";
 /// A whole scenario of tools, on a machine that may be busy.
 const SCENARIO: Duration = Duration::from_secs(240);
 
@@ -25,7 +25,7 @@ async fn while_serving(router: Router, scenario: impl FnOnce(SocketAddr) + Send 
     }
 }
 
-fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
     use std::io::Write as _;
     let mut child = Command::new(program)
         .args(arguments)
@@ -44,7 +44,7 @@ fn run(program: &str, arguments: &[&str], input: &[u8]) -> Output {
 }
 
 #[track_caller]
-fn ok(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn ok(program: &str, arguments: &[&str]) -> String {
     let output = run(program, arguments, b"");
     assert!(
         output.status.success(),
@@ -65,7 +65,7 @@ fn fails(program: &str, arguments: &[&str]) -> String {
 }
 
 /// Local images that this test made; removed when it ends, however it ends.
-struct Images(Vec<String>);
+pub(crate) struct Images(pub(crate) Vec<String>);
 
 impl Drop for Images {
     fn drop(&mut self) {
@@ -76,7 +76,7 @@ impl Drop for Images {
 }
 
 /// A tar of one file with content that no other test has.
-fn layer(folder: &Path, bytes: usize) -> Vec<u8> {
+pub(crate) fn layer(folder: &Path, bytes: usize) -> Vec<u8> {
     let mut content = vec![0; bytes];
     getrandom::fill(&mut content).unwrap();
     std::fs::write(folder.join("data"), content).unwrap();
