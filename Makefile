@@ -5,8 +5,8 @@
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-up: ## Install what is missing, build, start the platform, deploy examples/hello
-	@scripts/up
+up: ## Install what is missing, build, start the platform, deploy examples/hello (ARGS= for coracle up)
+	@scripts/up $(ARGS)
 
 down: ## Stop the platform; data and images stay
 	@scripts/down
