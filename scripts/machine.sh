@@ -106,3 +106,15 @@ need_docker() {
     fi
     note "Docker $(docker version --format '{{.Server.Version}}')"
 }
+
+# need_docker_group SCRIPT ARGUMENT…: for programs that speak to the daemon themselves, and cannot
+# become root for it as `docker` above does. Puts whoever runs this into the socket's group, and
+# starts SCRIPT anew with that right; returns where the right is there already.
+need_docker_group() {
+    if [[ $EUID == 0 || -n ${DOCKER_HOST:-} || -w $DOCKER_SOCKET ]]; then return 0; fi
+    [[ -z ${CORACLE_IN_DOCKER_GROUP:-} ]] ||
+        fail "$(id -un) may not use $DOCKER_SOCKET" "add yourself to its group and log in again: sudo usermod -aG docker $(id -un)"
+    step "Adding $(id -un) to the group docker (who is in it can become root through Docker)"
+    as_root usermod -aG docker "$(id -un)"
+    CORACLE_IN_DOCKER_GROUP=1 exec sg docker -c "$(printf '%q ' "$@")"
+}
