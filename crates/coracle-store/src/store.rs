@@ -32,7 +32,7 @@ impl fmt::Display for LeaseId {
 }
 
 /// A key with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Its key.
     pub key: String,
@@ -44,6 +44,19 @@ pub struct Entry {
     pub modified: Revision,
     /// The lease that it dies with.
     pub lease: Option<LeaseId>,
+}
+
+/// Values may hold secrets: only their length is shown.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("created", &self.created)
+            .field("modified", &self.modified)
+            .field("lease", &self.lease)
+            .finish()
+    }
 }
 
 /// What a writer expects of a key; when it is otherwise, the write is refused with
@@ -72,7 +85,7 @@ impl Expected {
 }
 
 /// Sets a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Put {
     /// The key.
     pub key: String,
@@ -82,6 +95,18 @@ pub struct Put {
     pub expected: Expected,
     /// The lease it shall die with from now on. `None` also detaches it from the lease it had.
     pub lease: Option<LeaseId>,
+}
+
+/// Values may hold secrets: only their length is shown.
+impl fmt::Debug for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Put")
+            .field("key", &self.key)
+            .field("value", &format_args!("{} bytes", self.value.len()))
+            .field("expected", &self.expected)
+            .field("lease", &self.lease)
+            .finish()
+    }
 }
 
 impl Put {
@@ -390,5 +415,32 @@ pub trait Store: fmt::Debug + Send + Sync {
             all.next = more.next;
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_value() {
+        let put = Put::new("/secrets/a", "hunter2");
+        let entry = Entry {
+            key: put.key.clone(),
+            value: put.value.clone(),
+            created: 1,
+            modified: 1,
+            lease: None,
+        };
+        for text in [
+            format!("{put:?}"),
+            format!("{:?}", Op::Put(put)),
+            format!("{entry:?}"),
+        ] {
+            assert!(
+                !text.contains("hunter2") && text.contains("7 bytes"),
+                "{text}"
+            );
+        }
     }
 }

@@ -162,3 +162,18 @@ async fn a_disk_that_runs_full_in_a_write_costs_only_that_write() {
         last
     );
 }
+
+#[tokio::test]
+async fn a_store_that_has_no_room_to_begin_says_so_and_begins_later() {
+    let Some(disk) = SmallDisk::mount(4) else {
+        return;
+    };
+    let dir = disk.root.path().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    let filler = disk.fill(0);
+    let error = Embedded::open(&dir, EmbeddedConfig::default()).unwrap_err();
+    assert!(matches!(error, StoreError::Full { .. }), "{error:?}");
+    std::fs::remove_file(filler).unwrap();
+    let store = Embedded::open(&dir, EmbeddedConfig::default()).unwrap();
+    store.put(Put::new("/a", "1")).await.unwrap();
+}

@@ -14,6 +14,7 @@ use coracle_store::{
 use futures::{FutureExt as _, StreamExt as _};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::test_runner::FileFailurePersistence;
 
 /// Which revision an operation expects; the stale ones are resolved when it is done.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,8 @@ enum Step {
 const KEYS: [&str; 8] = ["/a", "/a/1", "/a/2", "/a/é", "/b", "/b/1", "/ab", "/c"];
 const PREFIXES: [&str; 5] = ["", "/a", "/a/", "/b", "/x"];
 const WATCHED: &str = "/a";
+/// Where cases that once failed are kept, to be tried first.
+const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model.regressions");
 
 fn guess() -> impl Strategy<Value = Guess> {
     prop_oneof![
@@ -370,10 +373,14 @@ async fn watch(store: &Embedded, model: &Model, from: Revision) -> Option<Watche
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 32,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn does_what_the_model_does(steps in proptest::collection::vec(step(), 1..80)) {
+    fn does_what_the_model_does(steps in proptest::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(play(steps));
     }

@@ -15,8 +15,8 @@ mod writer;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -95,7 +95,7 @@ pub struct Embedded {
     room: Arc<Semaphore>,
     /// `None` only while it is being dropped.
     jobs: Option<Sender<Job>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Embedded {
@@ -141,7 +141,7 @@ impl Embedded {
             commits: seen,
             room: Arc::new(Semaphore::new(QUEUE_KIB)),
             jobs: Some(jobs),
-            thread: Mutex::new(Some(thread)),
+            thread: Some(thread),
         })
     }
 
@@ -185,12 +185,7 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         // The writer ends when nobody can ask any more.
         self.jobs = None;
-        let thread = self
-            .thread
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(thread) = thread
+        if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
             tracing::error!("the store's writer panicked while closing");
