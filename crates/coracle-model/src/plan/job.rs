@@ -4,7 +4,6 @@
 //! same every time, but for the number of pods. Therefore a workload's generation is the release's number,
 //! and telling the engine the same wish again changes nothing.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::app::App;
@@ -110,42 +109,58 @@ pub fn port(release: &Release, process: &ProcessName) -> Option<u16> {
 }
 
 /// The variables of a job, secret ones still sealed.
+#[must_use]
+pub fn environment(project: &ProjectName, release: &Release, job: &Job) -> EnvVars {
+    match job {
+        Job::Process { name, .. } => {
+            variables(project, release, name.as_str(), port(release, name))
+        }
+        Job::ReleaseCommand => variables(project, release, "release", None),
+    }
+}
+
+/// The variables of something that runs with a release's image, secret ones still sealed. `process` is what
+/// it is called in `CORACLE_PROCESS`.
 ///
 /// Later ones win: the manifest's, the app's own, the platform's (`PORT`, `CORACLE_APP`, `CORACLE_PROJECT`,
 /// `CORACLE_PROCESS`, `CORACLE_RELEASE`). The platform's `PORT` wins because it is the port that is probed and
 /// routed to: an app that listens on another would never be ready.
 #[must_use]
-pub fn environment(project: &ProjectName, release: &Release, job: &Job) -> EnvVars {
-    let plain = |value: String| EnvValue::Plain(value);
-    let mut vars: EnvVars = release
-        .spec
-        .config
-        .env
-        .iter()
-        .map(|(name, value)| (name.clone(), plain(value.clone())))
+pub fn variables(
+    project: &ProjectName,
+    release: &Release,
+    process: &str,
+    port: Option<u16>,
+) -> EnvVars {
+    let manifest = release.spec.config.env.iter();
+    let mut vars: EnvVars = manifest
+        .map(|(name, value)| (name.clone(), EnvValue::Plain(value.clone())))
         .collect();
     vars.extend(release.spec.env.clone());
-    let mut own = BTreeMap::from([
-        ("CORACLE_APP", release.spec.app.to_string()),
-        ("CORACLE_PROJECT", project.to_string()),
-        ("CORACLE_RELEASE", release.spec.number.to_string()),
-    ]);
-    match job {
-        Job::Process { name, .. } => {
-            own.insert("CORACLE_PROCESS", name.to_string());
-            if let Some(port) = port(release, name) {
-                own.insert("PORT", port.to_string());
-            }
-        }
-        Job::ReleaseCommand => {
-            own.insert("CORACLE_PROCESS", "release".to_owned());
-        }
-    }
+    let own = [
+        ("CORACLE_APP", Some(release.spec.app.to_string())),
+        ("CORACLE_PROJECT", Some(project.to_string())),
+        ("CORACLE_RELEASE", Some(release.spec.number.to_string())),
+        ("CORACLE_PROCESS", Some(process.to_owned())),
+        ("PORT", port.map(|port| port.to_string())),
+    ];
     vars.extend(
         own.into_iter()
-            .filter_map(|(name, value)| Some((EnvName::new(name).ok()?, plain(value)))),
+            .filter_map(|(name, value)| Some((EnvName::new(name).ok()?, EnvValue::Plain(value?)))),
     );
     vars
+}
+
+/// The volumes that every pod of a release mounts.
+#[must_use]
+pub fn mounts(release: &Release) -> Vec<Mount> {
+    let mounts = release.spec.config.volumes.iter();
+    mounts
+        .map(|mount| Mount {
+            volume: naming::volume(&release.spec.app, &mount.name),
+            path: mount.path.clone(),
+        })
+        .collect()
 }
 
 /// The workload of a wish; `None` as long as the image is not pinned, or when the release has no such job.
@@ -162,14 +177,7 @@ pub fn workload(
     let image = release.status.image.as_ref()?.reference.clone();
     let config = &release.spec.config;
     let app = &release.spec.app;
-    let volumes = config
-        .volumes
-        .iter()
-        .map(|mount| Mount {
-            volume: naming::volume(app, &mount.name),
-            path: mount.path.clone(),
-        })
-        .collect();
+    let volumes = mounts(release);
     let (kind, process, template) = match &wish.job {
         Job::Process { name, replicas } => {
             let spec = config.processes.get(name)?;

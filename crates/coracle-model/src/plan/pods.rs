@@ -2,8 +2,9 @@
 //!
 //! Theory of operation: a pod that a person made is a record, and a workload of one pod with the same name.
 //! Its workload's generation is a fingerprint of its spec, so that a change of the spec replaces the pod and
-//! nothing else does. A task runs once to its end and stays to be looked at until it is deleted or was left
-//! lying too long. A pod that belongs to an app ends with the app.
+//! nothing else does. A one-off command of an app is such a pod too: it has the image, the variables and the
+//! volumes of a release, ends with the app, and is cleared away when it was not attached to, or had ended,
+//! for [`TASK_KEPT`].
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,14 +12,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::env::Secret;
-use crate::name::{PodName, ProjectName};
+use crate::name::{EnvName, PodName, ProjectName};
 use crate::plan::{Knowledge, after, fingerprint};
-use crate::pod::{Pod, PodSpec, Restart};
+use crate::pod::{Pod, PodSpec, PodStart, Restart};
 use crate::workload::{
-    ObservedPod, Owner, PodTemplate, Resources, TaskStart, Workload, WorkloadId, WorkloadKind,
+    Mount, ObservedPod, Owner, PodTemplate, Resources, TaskStart, Terminal, Workload, WorkloadId,
+    WorkloadKind,
 };
 
-/// An ended task without a record of its own is kept this long.
+/// A one-off command of an app is kept this long after its end, and waits this long to be attached to.
 pub const TASK_KEPT: Duration = Duration::from_secs(600);
 
 /// The time between SIGTERM and SIGKILL for a bare pod.
@@ -65,64 +67,68 @@ pub enum Action {
 
 /// What to do about a pod name now, and when to look again.
 #[must_use]
-pub fn plan(facts: Facts<'_>) -> (Vec<Action>, Option<DateTime<Utc>>) {
+pub fn plan(facts: Facts<'_>) -> (Option<Action>, Option<DateTime<Utc>>) {
     let all_known = facts.knowledge != Knowledge::Partial;
     let there = !facts.pods.is_empty() || facts.told.contains(facts.id);
     let Some(record) = facts.record else {
-        return without_record(facts, all_known && there);
+        return ((there && all_known).then_some(Action::Remove), None);
     };
-    if record.metadata.deleting.is_none() && facts.app == AppState::There {
-        return (vec![Action::Apply], None);
+    let until = expires(record, facts.pods);
+    let expired = until.is_some_and(|until| all_known && until <= facts.now);
+    if record.metadata.deleting.is_none() && facts.app == AppState::There && !expired {
+        return (Some(Action::Apply), until);
     }
     let action = if there || !all_known {
         Action::Remove
     } else {
         Action::Forget
     };
-    (vec![action], None)
+    (Some(action), None)
 }
 
-fn without_record(facts: Facts<'_>, there: bool) -> (Vec<Action>, Option<DateTime<Utc>>) {
-    if !there {
-        return (Vec::new(), None);
-    }
-    // A one-off task of an app may have no record: whoever started it watches it, and it may still be read
-    // for a while after its end.
-    let task = facts.pods.iter().find(|pod| pod.owner.app.is_some());
-    match task {
-        Some(task) if facts.app == AppState::There => {
-            if !task.status.phase.is_ended() {
-                return (Vec::new(), None);
-            }
-            let end = task.status.exit.as_ref().and_then(|exit| exit.at);
-            let until = after(
-                end.or(task.status.started).unwrap_or(task.created),
-                TASK_KEPT,
-            );
-            if facts.now < until {
-                return (Vec::new(), Some(until));
-            }
-            (vec![Action::Remove], None)
+/// When a one-off command of an app has been left lying for too long.
+fn expires(record: &Pod, pods: &[&ObservedPod]) -> Option<DateTime<Utc>> {
+    record.spec.app.as_ref()?;
+    let since = match pods.first() {
+        Some(pod) if pod.status.phase.is_ended() => {
+            let end = pod.status.exit.as_ref().and_then(|exit| exit.at);
+            end.or(pod.status.started).unwrap_or(pod.created)
         }
-        _ => (vec![Action::Remove], None),
-    }
+        Some(pod) if pod.status.started.is_some() => return None,
+        // Nobody attached to it yet.
+        _ => record.metadata.created,
+    };
+    Some(after(since, TASK_KEPT))
 }
 
-/// The workload of a bare pod. `names` are DNS names beside the pod's own.
+/// What a pod has from the release that it is a one-off command of. Empty for bare pods.
+#[derive(Clone, Debug, Default)]
+pub struct FromRelease {
+    /// Variables, opened; the pod's own win.
+    pub env: Vec<(EnvName, Secret)>,
+    /// Volumes.
+    pub volumes: Vec<Mount>,
+}
+
+/// The workload of a bare pod or one-off command.
 #[must_use]
-pub fn workload(project: &ProjectName, name: &PodName, spec: &PodSpec) -> Workload {
+pub fn workload(
+    project: &ProjectName,
+    name: &PodName,
+    spec: &PodSpec,
+    from: FromRelease,
+) -> Workload {
+    let own = spec.env.iter();
+    let mut env = from.env;
+    env.retain(|(name, _)| !spec.env.contains_key(name));
+    env.extend(own.map(|(name, value)| (name.clone(), Secret::new(value.clone()))));
     Workload {
         id: WorkloadId {
             project: project.clone(),
             name: name.clone(),
         },
         generation: generation(spec),
-        kind: match spec.restart {
-            Restart::Always => WorkloadKind::Single,
-            Restart::Never => WorkloadKind::Task {
-                start: TaskStart::AtOnce,
-            },
-        },
+        kind: kind(spec),
         owner: Owner {
             app: spec.app.clone(),
             process: spec.process.clone(),
@@ -131,11 +137,7 @@ pub fn workload(project: &ProjectName, name: &PodName, spec: &PodSpec) -> Worklo
         template: PodTemplate {
             image: spec.image.clone(),
             command: spec.command.clone(),
-            env: spec
-                .env
-                .iter()
-                .map(|(name, value)| (name.clone(), Secret::new(value.clone())))
-                .collect(),
+            env,
             port: spec.port,
             names: vec![format!("{name}.{project}.internal")],
             resources: Resources {
@@ -143,10 +145,26 @@ pub fn workload(project: &ProjectName, name: &PodName, spec: &PodSpec) -> Worklo
                 memory: spec.memory,
             },
             health: spec.health.clone(),
-            volumes: Vec::new(),
+            volumes: from.volumes,
             stop_grace: STOP_GRACE,
             drain: Duration::ZERO,
         },
+    }
+}
+
+fn kind(spec: &PodSpec) -> WorkloadKind {
+    let start = match spec.start {
+        PodStart::AtOnce => TaskStart::AtOnce,
+        PodStart::Attached => TaskStart::OnAttach {
+            terminal: Terminal::Streams,
+        },
+        PodStart::Terminal { columns, rows } => TaskStart::OnAttach {
+            terminal: Terminal::Tty { columns, rows },
+        },
+    };
+    match spec.restart {
+        Restart::Always => WorkloadKind::Single,
+        Restart::Never => WorkloadKind::Task { start },
     }
 }
 

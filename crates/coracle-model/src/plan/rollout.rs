@@ -407,8 +407,8 @@ impl<'a> Planner<'a> {
     }
 
     fn fail(&mut self, candidate: &Release, reason: String, log_from: Option<PodId>) {
-        let why = reason.clone();
-        self.change(candidate, ReleaseChange::Failed { reason, log_from }, why);
+        let change = ReleaseChange::Failed { reason, log_from };
+        self.change(candidate, change, "it will not be healthy");
     }
 
     fn expectation<'r>(
