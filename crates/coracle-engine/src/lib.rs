@@ -6,10 +6,17 @@
 //! | [`error`] | what can go wrong, typed |
 //! | [`stream`] | logs, sessions and byte streams |
 //! | [`build`] | what an image build is asked and tells |
+//! | [`conformance`] | the laws as a suite that any engine is put through |
+//! | [`sim`] | a deterministic engine in memory, for tests |
+//! | [`fault`], [`flaky`] | faults to put between a caller and an engine, for tests |
 
 pub mod build;
+pub mod conformance;
 pub mod engine;
 pub mod error;
+pub mod fault;
+pub mod flaky;
+pub mod sim;
 pub mod stream;
 
 pub use engine::{

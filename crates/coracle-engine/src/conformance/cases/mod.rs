@@ -1,0 +1,11 @@
+//! The cases, by the part of the law that they ask for.
+
+pub(super) mod health;
+pub(super) mod images;
+pub(super) mod lives;
+pub(super) mod network;
+pub(super) mod stopping;
+pub(super) mod streams;
+pub(super) mod tasks;
+pub(super) mod watching;
+pub(super) mod wishes;
