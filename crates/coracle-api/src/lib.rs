@@ -1,1 +1,48 @@
 //! Coracle's HTTP API.
+//!
+//! Theory of operation: a request passes the layers of [`server`] from the outside in: request id, log,
+//! panics into problems, then [`access`], which looks the route up in one table and lets nobody through who
+//! is not allowed there; a route that is not in the table is closed to everybody. Handlers then only parse
+//! what they are given, call one operation of `coracle_control`, and answer. One file per resource.
+
+mod access;
+mod activity;
+mod app;
+mod build;
+mod caller;
+mod credentials;
+mod env;
+mod error;
+mod events;
+mod exec;
+mod extract;
+mod gateway;
+mod health;
+mod image;
+mod logs;
+mod metrics;
+mod node;
+mod openapi;
+mod page;
+mod password;
+mod pod;
+mod project;
+mod registry_access;
+mod release;
+mod server;
+mod session;
+mod state;
+mod system;
+mod throttle;
+mod token;
+mod user;
+mod view;
+mod volume;
+
+pub use credentials::{Authentication, PlatformCredential};
+pub use openapi::document;
+pub use password::{PasswordError, hash_password};
+pub use registry_access::RegistryAccess;
+pub use server::{ServeError, serve};
+pub use state::{ApiState, StatusSource};
+pub use user::ensure_admin;

@@ -53,18 +53,19 @@ pub enum Target {
 }
 
 /// What a gateway tells the control plane, after each table it applied and whenever a drain ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GatewayReport {
     /// Generation of the table in force.
     pub generation: u64,
     /// Requests in flight to addresses that are no longer in the table. An address that is not here has none.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub draining: BTreeMap<SocketAddr, u64>,
     /// Counters per `project/app` since the gateway's start.
     pub apps: BTreeMap<String, AppTraffic>,
 }
 
 /// Counters of one app at one gateway since its start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct AppTraffic {
     /// Answers by class of status: index 0 is 1xx, 4 is 5xx.
     pub answers: [u64; 5],

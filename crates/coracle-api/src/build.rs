@@ -1,0 +1,272 @@
+//! Builds.
+
+use std::convert::Infallible;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use coracle_control::build_log::{BuildKey, BuildLogReader};
+use coracle_model::build::{Build, BuildSpec, BuildStatus};
+use coracle_model::name::{AppName, InvalidName, ProjectName};
+use coracle_model::object::List;
+use coracle_model::problem::{Code, Problem};
+use futures::stream;
+use serde::Deserialize;
+
+use crate::caller::Caller;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Json, Path, Query, Tagged};
+use crate::page::Page;
+use crate::state::ApiState;
+use coracle_control::{OperationError, keys};
+
+type Answer = ApiResult<Tagged<BuildSpec, BuildStatus>>;
+
+/// The number of a build in a path: `3` or `b3`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct BuildNumber(u32);
+
+impl TryFrom<String> for BuildNumber {
+    type Error = InvalidName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let digits = text.strip_prefix('b').unwrap_or(&text);
+        digits
+            .bytes()
+            .all(|b| b.is_ascii_digit())
+            .then(|| digits.parse().ok())
+            .flatten()
+            .map(Self)
+            .ok_or_else(|| InvalidName {
+                what: "build",
+                shown: coracle_model::name::shown(&text),
+                rule: "use a number such as b3".to_owned(),
+            })
+    }
+}
+
+/// May the app be made when there is none?
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MayCreate {
+    /// `true`: an app that does not exist is made.
+    #[serde(default)]
+    pub(crate) create: bool,
+}
+
+/// Which part of a log.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BuildLogQuery {
+    /// `true`: server-sent events, until the build ends.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The builds of an app, the oldest first.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/builds", tag = "builds",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), Page),
+    responses((status = 200, body = List<Build>), (status = "default", body = Problem)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Path((project, app)): Path<(ProjectName, AppName)>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Build>>> {
+    state.control.app(&project, &app).await?;
+    let prefix = keys::builds(&project, &app);
+    Ok(Json(
+        state
+            .control
+            .objects
+            .page::<BuildSpec>(&prefix, page.after.as_deref(), page.limit())
+            .await?,
+    ))
+}
+
+/// Upload source as a tar, compressed with gzip or zstd or not at all, and build it.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/builds", tag = "builds",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
+    request_body(content = Vec<u8>, content_type = "application/gzip"),
+    responses((status = 202, body = Build), (status = "default", body = Problem)))]
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, app)): Path<(ProjectName, AppName)>,
+    Query(may): Query<MayCreate>,
+    request: Request,
+) -> Answer {
+    check_length(&state, &request)?;
+    // Before the upload, so that nobody sends gigabytes to be told that there is no such app.
+    if may.create {
+        state
+            .control
+            .ensure_app(&project, &app, &caller.actor())
+            .await?;
+    } else {
+        state.control.app(&project, &app).await?;
+    }
+    let source = state
+        .control
+        .receive_upload(request.into_body().into_data_stream())
+        .await?;
+    let build = state
+        .control
+        .submit_build(&project, &app, source, &caller.actor())
+        .await?;
+    Ok(Tagged(StatusCode::ACCEPTED, build))
+}
+
+fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
+    let most = state.control.settings.limits.upload_bytes;
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > most) {
+        let limit = coracle_model::quantity::ByteSize(most).to_string();
+        return Err(OperationError::TooLarge {
+            what: "the upload",
+            limit,
+        }
+        .into());
+    }
+    Ok(())
+}
+
+/// A build.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/builds/{build}", tag = "builds",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("build" = String, Path)),
+    responses((status = 200, body = Build), (status = "default", body = Problem)))]
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
+) -> Answer {
+    Ok(Tagged(
+        StatusCode::OK,
+        state.control.build(&project, &app, build.0).await?,
+    ))
+}
+
+/// End a build that has not ended.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/builds/{build}/cancel", tag = "builds",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("build" = String, Path)),
+    responses((status = 202, body = Build), (status = "default", body = Problem)))]
+pub(crate) async fn cancel(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
+) -> Answer {
+    let build = state
+        .control
+        .cancel_build(&project, &app, build.0, &caller.actor())
+        .await?;
+    Ok(Tagged(StatusCode::ACCEPTED, build))
+}
+
+/// A build's log: as text, or followed as server-sent events with one JSON line each, until the build ends.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/builds/{build}/log", tag = "builds",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("build" = String, Path), BuildLogQuery),
+    responses((status = 200, description = "text/plain, or text/event-stream"), (status = "default", body = Problem)))]
+pub(crate) async fn log(
+    State(state): State<ApiState>,
+    Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
+    Query(query): Query<BuildLogQuery>,
+) -> ApiResult<Response> {
+    let object = state.control.build(&project, &app, build.0).await?;
+    let key = BuildKey {
+        project,
+        app,
+        number: object.spec.number,
+    };
+    if query.follow {
+        return Ok(follow(state, key));
+    }
+    let lines = match state
+        .control
+        .build_logs
+        .read(&key)
+        .await
+        .map_err(ApiError::internal)?
+    {
+        Some(reader) => text(reader),
+        None if object.status.phase.is_final() => {
+            return Err(ApiError::new(
+                Code::NotFound,
+                "the log of this build is not kept any more",
+            ));
+        }
+        None => Body::empty(),
+    };
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], lines).into_response())
+}
+
+fn text(reader: BuildLogReader) -> Body {
+    Body::from_stream(stream::unfold(reader, |mut reader| async move {
+        let line = reader.next_written().await.transpose()?;
+        Some((line.map(|line| format!("{}\n", line.text)), reader))
+    }))
+}
+
+/// A followed log waits for a queued build to begin.
+fn follow(state: ApiState, key: BuildKey) -> Response {
+    enum At {
+        Waiting(ApiState, BuildKey),
+        Reading(ApiState, Box<BuildLogReader>),
+        Done,
+    }
+    let lines = stream::unfold(At::Waiting(state, key), |mut at| async move {
+        loop {
+            match at {
+                At::Waiting(state, key) => match wait_for_log(&state, &key).await {
+                    Some(reader) => at = At::Reading(state, Box::new(reader)),
+                    None => at = At::Done,
+                },
+                At::Reading(state, mut reader) => {
+                    let stop = state.supervisor.token();
+                    let line = stop.run_until_cancelled(reader.next()).await?;
+                    return match line {
+                        Ok(Some(line)) => {
+                            let event = Event::default().event("line").json_data(&line).ok()?;
+                            Some((Ok::<_, Infallible>(event), At::Reading(state, reader)))
+                        }
+                        Ok(None) => Some((Ok(Event::default().event("end").data("{}")), At::Done)),
+                        Err(error) => {
+                            tracing::error!(%error, "a build's log could not be read");
+                            None
+                        }
+                    };
+                }
+                At::Done => return None,
+            }
+        }
+    });
+    Sse::new(lines)
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}
+
+/// The log of a build once it has begun; `None` when the build ended without one.
+async fn wait_for_log(state: &ApiState, key: &BuildKey) -> Option<BuildLogReader> {
+    let object = keys::build(&key.project, &key.app, key.number);
+    let (_, mut changes) = state.control.objects.list_and_watch(&object).await.ok()?;
+    loop {
+        if let Ok(Some(reader)) = state.control.build_logs.read(key).await {
+            return Some(reader);
+        }
+        let build = state
+            .control
+            .build(&key.project, &key.app, key.number)
+            .await
+            .ok()?;
+        if build.status.phase.is_final() {
+            return None;
+        }
+        let stop = state.supervisor.token();
+        stop.run_until_cancelled(futures::StreamExt::next(&mut changes))
+            .await??
+            .ok()?;
+    }
+}

@@ -1,0 +1,67 @@
+//! Who is asking.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use coracle_control::journal::Actor;
+use coracle_model::name::{ProjectName, UserName};
+use coracle_model::token::Token;
+use coracle_model::user::{ProjectScope, Role, User};
+
+use crate::error::ApiError;
+
+/// Who is asking, and what they may do: the less of what the user and the token allow.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) user: UserName,
+    pub(crate) role: Role,
+    pub(crate) token: Token,
+    scopes: [ProjectScope; 2],
+}
+
+impl Caller {
+    pub(crate) fn new(name: UserName, user: &User, token: Token) -> Self {
+        let role = user.spec.role.min(token.spec.role);
+        // An administrator's own scope is everything; the token may still narrow it.
+        let of_user = if user.spec.role == Role::Admin {
+            ProjectScope::All
+        } else {
+            user.spec.projects.clone()
+        };
+        let scopes = [of_user, token.spec.projects.clone()];
+        Self {
+            user: name,
+            role,
+            token,
+            scopes,
+        }
+    }
+
+    /// May they see this project?
+    pub(crate) fn sees(&self, project: &ProjectName) -> bool {
+        self.scopes.iter().all(|scope| scope.contains(project))
+    }
+
+    /// The projects that they see.
+    pub(crate) fn scope(&self) -> ProjectScope {
+        match &self.scopes {
+            [ProjectScope::All, other] | [other, ProjectScope::All] => other.clone(),
+            [ProjectScope::Only(a), ProjectScope::Only(b)] => ProjectScope::Only(a & b),
+        }
+    }
+
+    pub(crate) fn actor(&self) -> Actor {
+        Actor::User(self.user.to_string())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(ApiError::unauthenticated)
+    }
+}

@@ -1,0 +1,131 @@
+//! Errors of handlers, and how each becomes an answer.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use coracle_control::OperationError;
+use coracle_engine::EngineError;
+use coracle_model::name::InvalidName;
+use coracle_model::problem::{Code, Problem};
+
+/// Why a request was not done. The cause goes to the log, the problem to the caller.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    problem: Box<Problem>,
+    cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+    retry_after: Option<u64>,
+}
+
+pub(crate) type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Problem::new(code, detail).into()
+    }
+
+    pub(crate) fn unauthenticated() -> Self {
+        Problem::new(
+            Code::Unauthenticated,
+            "there are no credentials that are valid",
+        )
+        .hint("log in with `coracle login`, or send `Authorization: Bearer TOKEN`")
+        .into()
+    }
+
+    /// The same, telling the caller to come back after so many seconds.
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// A fault of the platform, with its cause for the log.
+    pub(crate) fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let problem = Problem::new(Code::Internal, "the platform could not do it")
+            .hint("the log of the platform has the cause under the request id");
+        Self {
+            problem: Box::new(problem),
+            cause: Some(Box::new(cause)),
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem: Box::new(problem),
+            cause: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Box<Problem>> for ApiError {
+    fn from(problem: Box<Problem>) -> Self {
+        Self {
+            problem,
+            cause: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        Self {
+            problem: Box::new(error.problem()),
+            cause: Some(Box::new(error)),
+            retry_after: None,
+        }
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        OperationError::from(error).into()
+    }
+}
+
+impl From<InvalidName> for ApiError {
+    fn from(error: InvalidName) -> Self {
+        OperationError::from(error).into()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            let cause = self.cause.as_deref().map(chain).unwrap_or_default();
+            tracing::error!(code = ?self.problem.code, detail = %self.problem.detail, cause, "request failed");
+        }
+        let mut response = (status, Json(&*self.problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+/// The header that carries the request's id both ways.
+pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,0 +1,348 @@
+//! Commands in pods, over WebSockets (subprotocol `coracle.exec.v1`).
+//!
+//! Theory of operation: each binary message begins with one byte that says what it is ([`channel`]). The two
+//! directions run side by side and each waits for its receiver, so that a slow one holds its sender back
+//! and nothing is gathered in memory. The exit status is the last message.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::response::Response;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use coracle_control::journal::Actor;
+use coracle_engine::EngineError;
+use coracle_engine::stream::{Channel, ExecRequest, Session, SessionInput, SessionOutput};
+use coracle_model::name::{PodName, ProjectName};
+use coracle_model::object::Kind;
+use coracle_model::pod::PodSpec;
+use coracle_model::problem::{Code, Problem};
+use coracle_model::workload::{PodId, Terminal};
+use futures::{SinkExt as _, StreamExt as _};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::caller::Caller;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::Path;
+use crate::state::ApiState;
+
+/// The subprotocol.
+const PROTOCOL: &str = "coracle.exec.v1";
+
+/// The largest message from a client, in bytes.
+const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// How long a pod has to appear after it was asked for, before an attach gives up.
+const APPEARS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Between two pings, so that a connection that is dead is noticed.
+const PING_EVERY: Duration = Duration::from_secs(20);
+
+/// The first byte of each message.
+mod channel {
+    /// Client to command: bytes of its input.
+    pub(super) const STDIN: u8 = 0;
+    /// Command to client: bytes of its output.
+    pub(super) const STDOUT: u8 = 1;
+    /// Command to client: bytes of its errors.
+    pub(super) const STDERR: u8 = 2;
+    /// Command to client: JSON, `{"code": 0}` or `{"problem": {…}}`. Nothing follows.
+    pub(super) const EXIT: u8 = 3;
+    /// Client to command: JSON, `{"columns": 80, "rows": 24}`.
+    pub(super) const RESIZE: u8 = 4;
+    /// Client to command: its input ends.
+    pub(super) const END: u8 = 5;
+}
+
+#[derive(Deserialize)]
+struct Size {
+    columns: u16,
+    rows: u16,
+}
+
+/// What to run: taken from the query by hand, because `command` may be there many times.
+fn parse_query(query: &str) -> ApiResult<ExecRequest> {
+    let mut command = Vec::new();
+    let (mut tty, mut columns, mut rows) = (false, 80, 24);
+    let number = |field: &str, value: &str| {
+        value
+            .parse::<u16>()
+            .map_err(|_not_a_number| -> Box<Problem> {
+                Box::new(
+                    Problem::new(
+                        Code::InvalidField,
+                        format!("{field} is a number of 1 to 65535"),
+                    )
+                    .field(field),
+                )
+            })
+    };
+    for (name, value) in form_pairs(query) {
+        match name.as_str() {
+            "command" => command.push(value),
+            "tty" => tty = value == "true" || value == "1",
+            "columns" => columns = number("columns", &value)?,
+            "rows" => rows = number("rows", &value)?,
+            _ => {
+                let problem = Problem::new(
+                    Code::UnknownField,
+                    "allowed are command, tty, columns and rows",
+                );
+                return Err(problem.field(name).into());
+            }
+        }
+    }
+    if command.is_empty() {
+        return Err(Problem::new(Code::InvalidField, "a command is needed")
+            .field("command")
+            .into());
+    }
+    let terminal = if tty {
+        Terminal::Tty { columns, rows }
+    } else {
+        Terminal::Streams
+    };
+    Ok(ExecRequest { command, terminal })
+}
+
+/// `application/x-www-form-urlencoded` pairs of a query.
+fn form_pairs(query: &str) -> Vec<(String, String)> {
+    serde_urlencoded::from_str(query).unwrap_or_default()
+}
+
+/// Run a command in a pod: a WebSocket.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/pods/{pod}/exec", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path),
+        ("command" = Vec<String>, Query, description = "The program and its arguments, each as a parameter"),
+        ("tty" = Option<bool>, Query), ("columns" = Option<u16>, Query), ("rows" = Option<u16>, Query)),
+    responses((status = 101, description = "WebSocket, subprotocol coracle.exec.v1"), (status = "default", body = Problem)))]
+pub(crate) async fn exec(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+    uri: axum::http::Uri,
+    upgrade: WebSocketUpgrade,
+) -> ApiResult<Response> {
+    let request = parse_query(uri.query().unwrap_or_default())?;
+    let id = PodId {
+        project: project.clone(),
+        name: pod.clone(),
+    };
+    let command = request.command.first().cloned().unwrap_or_default();
+    let session = state.control.engine.exec(&id, request).await?;
+    let actor = Actor::User(caller.user.to_string());
+    state
+        .control
+        .journal
+        .record(
+            &actor,
+            "pod.exec",
+            Some(&project),
+            (Kind::Pod, pod.as_str()),
+            format!("ran {command:?}"),
+        )
+        .await;
+    Ok(accept(upgrade, state, move |state, socket| async move {
+        relay(&state, socket, session).await
+    }))
+}
+
+/// Attach to a one-off command and start it: a WebSocket. Its pod is deleted when it ends.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/pods/{pod}/attach", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    responses((status = 101, description = "WebSocket, subprotocol coracle.exec.v1"), (status = "default", body = Problem)))]
+pub(crate) async fn attach(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+    upgrade: WebSocketUpgrade,
+) -> ApiResult<Response> {
+    let key = coracle_control::keys::pod(&project, &pod);
+    let object = state.control.objects.need::<PodSpec>(&key, &pod).await?;
+    if object.spec.start.is_at_once() {
+        return Err(ApiError::new(
+            Code::Conflict,
+            format!("pod {pod} does not wait for somebody to attach"),
+        ));
+    }
+    let id = PodId {
+        project: project.clone(),
+        name: pod.clone(),
+    };
+    let session = attach_when_there(&state, &id).await?;
+    Ok(accept(upgrade, state, move |state, socket| async move {
+        relay(&state, socket, session).await;
+        let actor = Actor::User(caller.user.to_string());
+        if let Err(error) = state.control.delete_pod(&project, &pod, None, &actor).await {
+            tracing::warn!(%error, %pod, "a one-off command's pod could not be deleted; the sweep will");
+        }
+    }))
+}
+
+/// The controller makes the pod a moment after it was asked for.
+async fn attach_when_there(state: &ApiState, id: &PodId) -> Result<Session, ApiError> {
+    let attempt = async {
+        let mut changes = state.control.observed.subscribe();
+        loop {
+            changes.mark_unchanged();
+            match state.control.engine.attach(id).await {
+                Err(EngineError::NoSuchPod(_)) => {}
+                other => return other,
+            }
+            if changes.changed().await.is_err() {
+                return Err(EngineError::NoSuchPod(id.clone()));
+            }
+        }
+    };
+    match timeout(APPEARS_WITHIN, attempt).await {
+        Ok(session) => Ok(session?),
+        Err(_elapsed) => Err(EngineError::NoSuchPod(id.clone()).into()),
+    }
+}
+
+fn accept<F, R>(upgrade: WebSocketUpgrade, state: ApiState, run: F) -> Response
+where
+    F: FnOnce(ApiState, WebSocket) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE_BYTES)
+        .on_upgrade(move |socket| run(state, socket))
+}
+
+/// Carries a session over a socket until the command or the client ends.
+async fn relay(state: &ApiState, socket: WebSocket, session: Session) {
+    let Session { input, mut output } = session;
+    let (mut sink, mut stream) = socket.split();
+    let to_client = async {
+        let mut ping = tokio::time::interval(PING_EVERY);
+        loop {
+            let message = tokio::select! {
+                item = output.next() => match item {
+                    Some(Ok(SessionOutput::Data(to, data))) => frame(to_channel(to), &data),
+                    Some(Ok(SessionOutput::Exit(code))) => {
+                        let status = serde_json::json!({ "code": code });
+                        let last = frame(channel::EXIT, status.to_string().as_bytes());
+                        return (sink.send(last).await.is_ok()).then_some(sink);
+                    }
+                    Some(Err(error)) => {
+                        let problem = coracle_control::OperationError::from(error).problem();
+                        let status = serde_json::json!({ "problem": problem });
+                        let last = frame(channel::EXIT, status.to_string().as_bytes());
+                        return (sink.send(last).await.is_ok()).then_some(sink);
+                    }
+                    None => return Some(sink),
+                },
+                _ = ping.tick() => Message::Ping(Bytes::new()),
+            };
+            if sink.send(message).await.is_err() {
+                return None;
+            }
+        }
+    };
+    let from_client = async {
+        while let Some(Ok(message)) = stream.next().await {
+            let Some(item) = parse(message) else { continue };
+            if input.send(item).await.is_err() {
+                // The command takes no input any more; its output goes on.
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let stop = state.supervisor.token();
+    tokio::select! {
+        sink = to_client => {
+            if let Some(mut sink) = sink {
+                let close = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
+                if sink.send(Message::Close(Some(close))).await.is_err() {
+                    tracing::debug!("the client left before the end was told");
+                }
+            }
+        }
+        () = from_client => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+fn to_channel(channel: Channel) -> u8 {
+    match channel {
+        Channel::Stdout => channel::STDOUT,
+        Channel::Stderr => channel::STDERR,
+    }
+}
+
+fn frame(channel: u8, data: &[u8]) -> Message {
+    let mut bytes = BytesMut::with_capacity(data.len() + 1);
+    bytes.put_u8(channel);
+    bytes.put_slice(data);
+    Message::Binary(bytes.freeze())
+}
+
+/// What a client's message is; unknown ones are passed over, so that the protocol can grow.
+fn parse(message: Message) -> Option<SessionInput> {
+    let Message::Binary(mut bytes) = message else {
+        return None;
+    };
+    if bytes.is_empty() {
+        return None;
+    }
+    let body = bytes.split_off(1);
+    match bytes[0] {
+        channel::STDIN => Some(SessionInput::Stdin(body)),
+        channel::END => Some(SessionInput::End),
+        channel::RESIZE => {
+            let size: Size = serde_json::from_slice(&body).ok()?;
+            Some(SessionInput::Resize {
+                columns: size.columns,
+                rows: size.rows,
+            })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_says_what_to_run() {
+        let request = parse_query(
+            "command=sh&command=-c&command=echo%20%24HOME&tty=true&columns=100&rows=30",
+        )
+        .unwrap();
+        assert_eq!(request.command, ["sh", "-c", "echo $HOME"]);
+        assert_eq!(
+            request.terminal,
+            Terminal::Tty {
+                columns: 100,
+                rows: 30
+            }
+        );
+        assert!(parse_query("").is_err());
+        assert!(parse_query("command=a&columns=70000").is_err());
+        assert!(parse_query("command=a&privileged=true").is_err());
+    }
+
+    #[test]
+    fn messages_are_told_apart_by_their_first_byte() {
+        let binary = |bytes: &'static [u8]| Message::Binary(Bytes::from_static(bytes));
+        assert!(
+            matches!(parse(binary(b"\x00hi")), Some(SessionInput::Stdin(data)) if data == "hi")
+        );
+        assert!(matches!(parse(binary(b"\x05")), Some(SessionInput::End)));
+        let size = parse(binary(b"\x04{\"columns\":1,\"rows\":2}"));
+        assert!(matches!(
+            size,
+            Some(SessionInput::Resize {
+                columns: 1,
+                rows: 2
+            })
+        ));
+        for other in [&b""[..], b"\x04nonsense", b"\x09x"] {
+            assert!(parse(binary(other)).is_none());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Images in the registry.
+
+use axum::extract::State;
+use coracle_model::name::ProjectName;
+use coracle_model::object::List;
+use coracle_model::problem::{Code, Problem};
+use coracle_model::user::ProjectScope;
+use coracle_registry::{RegistryError, RepositoryName};
+use serde::Serialize;
+
+use crate::caller::Caller;
+use crate::error::{ApiError, ApiResult};
+use crate::extract::{Json, Path, Query};
+use crate::page::Page;
+use crate::state::ApiState;
+
+/// A repository of the registry.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Repository {
+    /// Its name, such as `default/hello`.
+    name: String,
+    /// What `docker pull` takes, without a tag.
+    reference: String,
+}
+
+/// A tag of a repository.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct ImageTag {
+    /// The tag.
+    tag: String,
+    /// What `docker pull` takes.
+    reference: String,
+}
+
+fn visible(caller: &Caller, repository: &RepositoryName) -> bool {
+    match repository
+        .as_str()
+        .split_once('/')
+        .and_then(|(first, _)| ProjectName::new(first).ok())
+    {
+        Some(project) => caller.sees(&project),
+        None => caller.scope() == ProjectScope::All,
+    }
+}
+
+fn failed(error: RegistryError) -> ApiError {
+    match error {
+        RegistryError::NameUnknown => ApiError::new(Code::NotFound, "there is no such repository"),
+        other => ApiError::internal(other),
+    }
+}
+
+/// The repositories of the registry that the caller may see.
+#[utoipa::path(get, path = "/api/v1/images", tag = "images", params(Page), responses(
+    (status = 200, body = List<Repository>), (status = "default", body = Problem)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Repository>>> {
+    let found = state
+        .registry
+        .repositories(page.after.as_deref(), page.limit())
+        .await
+        .map_err(failed)?;
+    let next = found
+        .more
+        .then(|| found.items.last().map(ToString::to_string))
+        .flatten();
+    let host = &state.control.settings.registry_host;
+    let items = found
+        .items
+        .into_iter()
+        .filter(|name| visible(&caller, name))
+        .map(|name| Repository {
+            reference: format!("{host}/{name}"),
+            name: name.to_string(),
+        })
+        .collect();
+    Ok(Json(List { items, next }))
+}
+
+/// The tags of a repository.
+#[utoipa::path(get, path = "/api/v1/images/{repository}", tag = "images", params(("repository" = String, Path), Page),
+    responses((status = 200, body = List<ImageTag>), (status = "default", body = Problem)))]
+pub(crate) async fn tags(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(repository): Path<String>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<ImageTag>>> {
+    let name = RepositoryName::new(&repository)
+        .ok()
+        .filter(|name| visible(&caller, name))
+        .ok_or_else(|| ApiError::new(Code::NotFound, "there is no such repository"))?;
+    let found = state
+        .registry
+        .tags(&name, page.after.as_deref(), page.limit())
+        .await
+        .map_err(failed)?;
+    let next = found
+        .more
+        .then(|| found.items.last().map(ToString::to_string))
+        .flatten();
+    let host = &state.control.settings.registry_host;
+    let items = found
+        .items
+        .into_iter()
+        .map(|tag| ImageTag {
+            reference: format!("{host}/{name}:{tag}"),
+            tag: tag.to_string(),
+        })
+        .collect();
+    Ok(Json(List { items, next }))
+}

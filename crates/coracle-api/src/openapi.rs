@@ -1,0 +1,97 @@
+//! The OpenAPI document. It is made from the routes themselves, committed as `docs/openapi.json`, and a test
+//! fails when the committed one is stale.
+
+use axum::response::IntoResponse;
+use serde_json::Value;
+use utoipa::openapi::{InfoBuilder, OpenApi};
+
+use crate::extract::Json;
+use crate::server::routes;
+
+/// The document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "platform", responses((status = 200, description = "OpenAPI 3.1")))]
+pub(crate) async fn read() -> impl IntoResponse {
+    Json(document())
+}
+
+/// The OpenAPI document of this version.
+#[must_use]
+pub fn document() -> Value {
+    let mut document: OpenApi = routes().into_openapi();
+    document.info = InfoBuilder::new()
+        .title("Coracle")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("A private platform-as-a-service in one binary."))
+        .build();
+    let value = serde_json::to_value(&document).unwrap_or_default();
+    plain_names(value)
+}
+
+/// Generic types get names such as `Object_AppSpec_AppStatus`; people read `App`.
+fn plain_names(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(plain(&text)),
+        Value::Array(items) => items.into_iter().map(plain_names).collect(),
+        Value::Object(fields) => fields
+            .into_iter()
+            .map(|(key, value)| (plain(&key), plain_names(value)))
+            .collect(),
+        other => other,
+    }
+}
+
+fn plain(text: &str) -> String {
+    let (prefix, name) = match text.strip_prefix("#/components/schemas/") {
+        Some(name) => ("#/components/schemas/", name),
+        None => ("", text),
+    };
+    let named = |name: &str| -> Option<String> {
+        let rest = name.strip_prefix("Object_")?;
+        let (spec, status) = rest.split_once('_')?;
+        let kind = spec.strip_suffix("Spec")?;
+        (status == format!("{kind}Status")).then(|| kind.to_owned())
+    };
+    let renamed = if let Some(item) = name.strip_prefix("List_") {
+        Some(format!(
+            "{}List",
+            named(item).unwrap_or_else(|| item.to_owned())
+        ))
+    } else if let Some(spec) = name.strip_prefix("Input_") {
+        Some(format!(
+            "{}Input",
+            spec.strip_suffix("Spec").unwrap_or(spec)
+        ))
+    } else {
+        named(name)
+    };
+    renamed.map_or_else(|| text.to_owned(), |renamed| format!("{prefix}{renamed}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_this_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+        let now = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &now).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == now,
+            "docs/openapi.json is stale: run the tests with UPDATE=1 and commit it"
+        );
+    }
+
+    #[test]
+    fn no_generated_name_is_left() {
+        let text = serde_json::to_string(&document()).unwrap();
+        assert!(
+            !text.contains("Object_"),
+            "{}",
+            &text[text.find("Object_").unwrap_or(0)..][..60]
+        );
+    }
+}

@@ -1,0 +1,215 @@
+//! Pods.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use coracle_model::name::{AppName, PodName, ProjectName};
+use coracle_model::object::{Kind, List};
+use coracle_model::pod::{Pod, PodSpec, PodStart, PodStats, PodStatus};
+use coracle_model::problem::Problem;
+use coracle_model::workload::PodId;
+use serde::Deserialize;
+
+use crate::caller::Caller;
+use crate::error::ApiResult;
+use crate::extract::{IfMatch, Input, Json, Path, Query, Tagged};
+use crate::page::Page;
+use crate::state::ApiState;
+
+type Answer = ApiResult<Tagged<PodSpec, PodStatus>>;
+
+/// A one-off command.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewCommand {
+    /// The program and its arguments; no shell.
+    command: Vec<String>,
+    /// The size of the terminal to run it in; plain streams when absent.
+    #[serde(default)]
+    tty: Option<TerminalSize>,
+}
+
+/// The size of a terminal.
+#[derive(Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TerminalSize {
+    /// Columns.
+    columns: u16,
+    /// Rows.
+    rows: u16,
+}
+
+/// The pods of a project.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/pods", tag = "pods", params(("project" = ProjectName, Path), Page),
+    responses((status = 200, body = List<Pod>), (status = "default", body = Problem)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Path(project): Path<ProjectName>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Pod>>> {
+    state.control.project(&project).await?;
+    Ok(Json(page.cut(state.control.pods(&project).await?, |pod| {
+        pod.metadata.name.clone()
+    })))
+}
+
+/// The pods of all projects that the caller may see.
+#[utoipa::path(get, path = "/api/v1/pods", tag = "pods", params(Page), responses(
+    (status = 200, body = List<Pod>), (status = "default", body = Problem)))]
+pub(crate) async fn list_all(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Pod>>> {
+    let mut pods = state.control.all_pods().await?;
+    pods.retain(|pod| {
+        pod.metadata
+            .project
+            .as_ref()
+            .is_some_and(|project| caller.sees(project))
+    });
+    let cursor = |pod: &Pod| {
+        let project = pod
+            .metadata
+            .project
+            .as_ref()
+            .map(ProjectName::as_str)
+            .unwrap_or_default();
+        format!("{project}/{}", pod.metadata.name)
+    };
+    pods.sort_by_key(cursor);
+    Ok(Json(page.cut(pods, cursor)))
+}
+
+/// Make a bare pod.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/pods", tag = "pods", params(("project" = ProjectName, Path)),
+    request_body = Input<PodSpec>, responses((status = 201, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(project): Path<ProjectName>,
+    Json(input): Json<Input<PodSpec>>,
+) -> Answer {
+    let (name, spec) = input.in_project(&project)?.into_new::<PodName>(Kind::Pod)?;
+    Ok(Tagged(
+        StatusCode::CREATED,
+        state
+            .control
+            .create_pod(&project, &name, spec, &caller.actor())
+            .await?,
+    ))
+}
+
+/// A pod.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    responses((status = 200, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+) -> Answer {
+    Ok(Tagged(
+        StatusCode::OK,
+        state.control.pod(&project, &pod).await?,
+    ))
+}
+
+/// Change a bare pod: it is replaced.
+#[utoipa::path(put, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    request_body = Input<PodSpec>, responses((status = 200, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn update(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+    header: IfMatch,
+    Json(input): Json<Input<PodSpec>>,
+) -> Answer {
+    let (spec, revision) =
+        input
+            .in_project(&project)?
+            .into_change(Kind::Pod, pod.as_str(), &header)?;
+    Ok(Tagged(
+        StatusCode::OK,
+        state
+            .control
+            .update_pod(&project, &pod, spec, revision, &caller.actor())
+            .await?,
+    ))
+}
+
+/// Delete a pod. An app's pod gets a new one in its place.
+#[utoipa::path(delete, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    responses((status = 202, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn delete(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+    header: IfMatch,
+) -> Answer {
+    Ok(Tagged(
+        StatusCode::ACCEPTED,
+        state
+            .control
+            .delete_pod(&project, &pod, header.0, &caller.actor())
+            .await?,
+    ))
+}
+
+/// Stop a pod and start it again in place.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/pods/{pod}/restart", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    responses((status = 202, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn restart(
+    State(state): State<ApiState>,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+) -> Answer {
+    let id = PodId {
+        project: project.clone(),
+        name: pod.clone(),
+    };
+    state.control.engine.restart(&id).await?;
+    Ok(Tagged(
+        StatusCode::ACCEPTED,
+        state.control.pod(&project, &pod).await?,
+    ))
+}
+
+/// What a pod uses now.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/pods/{pod}/stats", tag = "pods",
+    params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
+    responses((status = 200, body = PodStats), (status = "default", body = Problem)))]
+pub(crate) async fn stats(
+    State(state): State<ApiState>,
+    Path((project, pod)): Path<(ProjectName, PodName)>,
+) -> ApiResult<Json<PodStats>> {
+    Ok(Json(
+        state
+            .control
+            .engine
+            .stats(&PodId { project, name: pod })
+            .await?,
+    ))
+}
+
+/// Prepare a one-off command with the image and the environment of an app's live release. It starts when
+/// somebody attaches to the pod that is answered.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/run", tag = "apps",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path)),
+    request_body = NewCommand, responses((status = 201, body = Pod), (status = "default", body = Problem)))]
+pub(crate) async fn run(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, app)): Path<(ProjectName, AppName)>,
+    Json(new): Json<NewCommand>,
+) -> Answer {
+    let start = match new.tty {
+        Some(TerminalSize { columns, rows }) => PodStart::Terminal { columns, rows },
+        None => PodStart::Attached,
+    };
+    let pod = state
+        .control
+        .run_once(&project, &app, new.command, start, &caller.actor())
+        .await?;
+    Ok(Tagged(StatusCode::CREATED, pod))
+}

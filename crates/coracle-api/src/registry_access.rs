@@ -1,0 +1,69 @@
+//! Who may do what in the registry: the first part of a repository's name is the project.
+
+use async_trait::async_trait;
+use coracle_model::name::ProjectName;
+use coracle_model::user::{ProjectScope, Role};
+use coracle_registry::{Action, Authorizer, Credentials, Denied, RepositoryName};
+
+use crate::credentials::{Authentication, PlatformCredential};
+
+/// Lets the platform's users and tokens, and its own parts, into the registry.
+#[derive(Clone, Debug)]
+pub struct RegistryAccess {
+    authentication: Authentication,
+    platform: PlatformCredential,
+}
+
+impl RegistryAccess {
+    /// With the users of `authentication`, and the credential of the platform's own parts.
+    #[must_use]
+    pub fn new(authentication: Authentication, platform: PlatformCredential) -> Self {
+        Self {
+            authentication,
+            platform,
+        }
+    }
+}
+
+#[async_trait]
+impl Authorizer for RegistryAccess {
+    async fn authorize(
+        &self,
+        credentials: Option<Credentials>,
+        repository: Option<&RepositoryName>,
+        action: Action,
+    ) -> Result<(), Denied> {
+        let credentials = credentials.ok_or(Denied::Unauthenticated)?;
+        if self.platform.is(credentials.token()) {
+            return Ok(());
+        }
+        let caller = self
+            .authentication
+            .caller(credentials.token())
+            .await
+            .inspect_err(|error| tracing::error!(%error, "credentials could not be checked"))
+            .map_err(|_logged| Denied::Unauthenticated)?
+            .ok_or(Denied::Unauthenticated)?;
+        let Some(repository) = repository else {
+            return Ok(());
+        };
+        let needed = match action {
+            Action::Pull | Action::List => Role::Viewer,
+            Action::Push | Action::Delete => Role::Developer,
+        };
+        let project = repository
+            .as_str()
+            .split_once('/')
+            .and_then(|(first, _)| ProjectName::new(first).ok());
+        let sees = match project {
+            Some(project) => caller.sees(&project),
+            // A repository outside every project is the whole platform's.
+            None => caller.scope() == ProjectScope::All,
+        };
+        if sees && caller.role >= needed {
+            Ok(())
+        } else {
+            Err(Denied::Forbidden)
+        }
+    }
+}

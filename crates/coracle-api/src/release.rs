@@ -1,0 +1,132 @@
+//! Releases.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use coracle_control::keys;
+use coracle_control::release::RollbackTo;
+use coracle_model::name::{AppName, ImageRef, ProjectName};
+use coracle_model::object::List;
+use coracle_model::problem::{Code, Problem};
+use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec, ReleaseStatus, RunConfig};
+use serde::Deserialize;
+
+use crate::build::MayCreate;
+use crate::caller::Caller;
+use crate::error::ApiResult;
+use crate::extract::{Json, Path, Query, Tagged};
+use crate::page::Page;
+use crate::state::ApiState;
+use crate::view;
+
+type Answer = ApiResult<Tagged<ReleaseSpec, ReleaseStatus>>;
+
+/// A release to be made: of an image, or of an earlier release.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRelease {
+    /// An image that exists.
+    #[serde(default)]
+    image: Option<ImageRef>,
+    /// What runs; that of the present release when absent. With `image` only.
+    #[serde(default)]
+    config: Option<RunConfig>,
+    /// The release to go back to, such as `v3`, or `previous`.
+    #[serde(default)]
+    rollback: Option<String>,
+}
+
+/// The releases of an app, the oldest first.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/releases", tag = "releases",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), Page),
+    responses((status = 200, body = List<Release>), (status = "default", body = Problem)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Path((project, app)): Path<(ProjectName, AppName)>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Release>>> {
+    state.control.app(&project, &app).await?;
+    let prefix = keys::releases(&project, &app);
+    let mut list = state
+        .control
+        .objects
+        .page::<ReleaseSpec>(&prefix, page.after.as_deref(), page.limit())
+        .await?;
+    list.items = list.items.into_iter().map(view::release).collect();
+    Ok(Json(list))
+}
+
+/// Release an image, or an earlier release again.
+#[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/releases", tag = "releases",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
+    request_body = NewRelease, responses((status = 202, body = Release), (status = "default", body = Problem)))]
+pub(crate) async fn create(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((project, app)): Path<(ProjectName, AppName)>,
+    Query(may): Query<MayCreate>,
+    Json(new): Json<NewRelease>,
+) -> Answer {
+    let actor = caller.actor();
+    let release = match (new.image, new.rollback) {
+        (Some(image), None) => {
+            if let Some(config) = &new.config {
+                check(config)?;
+            }
+            if may.create {
+                state.control.ensure_app(&project, &app, &actor).await?;
+            }
+            state
+                .control
+                .release_image(&project, &app, &image, new.config.as_ref(), &actor)
+                .await?
+        }
+        (None, Some(to)) if new.config.is_none() => {
+            let to = match to.as_str() {
+                "previous" => RollbackTo::Previous,
+                number => RollbackTo::Number(number.parse::<ReleaseNumber>().map_err(|error| {
+                    Problem::new(Code::InvalidField, error.to_string()).field("rollback")
+                })?),
+            };
+            state.control.rollback(&project, &app, to, &actor).await?
+        }
+        _ => {
+            let detail = "give either an image (with or without a config) or a rollback";
+            return Err(Problem::new(Code::InvalidField, detail)
+                .field("image")
+                .into());
+        }
+    };
+    Ok(Tagged(StatusCode::ACCEPTED, view::release(release)))
+}
+
+fn check(config: &RunConfig) -> ApiResult<()> {
+    let Err(wrong) = config.check() else {
+        return Ok(());
+    };
+    let all: Vec<_> = wrong
+        .iter()
+        .map(|value| format!("{}: {}", value.field, value.message))
+        .collect();
+    let first = wrong
+        .first()
+        .map(|value| format!("config.{}", value.field))
+        .unwrap_or_default();
+    Err(Problem::new(Code::InvalidField, all.join("; "))
+        .field(first)
+        .into())
+}
+
+/// A release.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/releases/{release}", tag = "releases",
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("release" = String, Path)),
+    responses((status = 200, body = Release), (status = "default", body = Problem)))]
+pub(crate) async fn read(
+    State(state): State<ApiState>,
+    Path((project, app, release)): Path<(ProjectName, AppName, String)>,
+) -> Answer {
+    let number: ReleaseNumber = release.parse()?;
+    Ok(Tagged(
+        StatusCode::OK,
+        view::release(state.control.release(&project, &app, number).await?),
+    ))
+}

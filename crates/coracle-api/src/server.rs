@@ -1,0 +1,165 @@
+//! The routes, and the layers around them.
+//!
+//! From the outside in: the request's id (so that everything after can be found by it), the log line, panics turned
+//! into answers (so that the log line has their status), headers against being framed or sniffed, the limit of
+//! bodies, and [`guard`](crate::access::guard).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use coracle_model::problem::Code;
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::guard;
+use crate::error::{ApiError, REQUEST_ID};
+use crate::state::ApiState;
+use crate::{
+    activity, app, build, env, events, exec, gateway, health, image, logs, metrics, node, openapi,
+    pod, project, release, session, system, token, user, volume,
+};
+
+/// The largest JSON body, in bytes.
+const BODY_BYTES: usize = 1024 * 1024;
+
+/// How long requests under way have to end at a stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why the API does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Accepting connections failed.
+    #[error("the API's listener failed")]
+    Listen(#[source] std::io::Error),
+}
+
+/// Every route of the API that is in the document.
+pub(crate) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(metrics::read))
+        .routes(routes!(openapi::read))
+        .routes(routes!(gateway::routes))
+        .routes(routes!(gateway::report))
+        .routes(routes!(
+            session::log_in,
+            session::who_am_i,
+            session::log_out
+        ))
+        .routes(routes!(user::list, user::create))
+        .routes(routes!(user::read, user::update, user::delete))
+        .routes(routes!(user::set_password))
+        .routes(routes!(token::list, token::create))
+        .routes(routes!(token::delete))
+        .routes(routes!(project::list, project::create))
+        .routes(routes!(project::read, project::update, project::delete))
+        .routes(routes!(app::list, app::create))
+        .routes(routes!(app::read, app::update, app::delete))
+        .routes(routes!(app::read_scale, app::scale))
+        .routes(routes!(app::domains, app::add_domain))
+        .routes(routes!(app::remove_domain))
+        .routes(routes!(env::read, env::change))
+        .routes(routes!(logs::of_app))
+        .routes(routes!(pod::run))
+        .routes(routes!(build::list))
+        .routes(routes!(build::read))
+        .routes(routes!(build::cancel))
+        .routes(routes!(build::log))
+        .routes(routes!(release::list, release::create))
+        .routes(routes!(release::read))
+        .routes(routes!(pod::list, pod::create))
+        .routes(routes!(pod::read, pod::update, pod::delete))
+        .routes(routes!(pod::restart))
+        .routes(routes!(pod::stats))
+        .routes(routes!(logs::of_pod))
+        .routes(routes!(exec::exec))
+        .routes(routes!(exec::attach))
+        .routes(routes!(pod::list_all))
+        .routes(routes!(volume::list))
+        .routes(routes!(volume::delete))
+        .routes(routes!(node::list))
+        .routes(routes!(node::read))
+        .routes(routes!(image::list))
+        .routes(routes!(image::tags))
+        .routes(routes!(events::follow))
+        .routes(routes!(activity::list))
+        .routes(routes!(system::read))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        // Uploads have a bound of their own, which is kept while they are streamed.
+        .merge(
+            OpenApiRouter::new()
+                .routes(routes!(build::create))
+                .layer(DefaultBodyLimit::disable()),
+        )
+}
+
+fn router(state: ApiState) -> Router {
+    let api: Router<ApiState> = routes().into();
+    let api = api
+        .layer(from_fn_with_state(state.clone(), guard))
+        .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this path") });
+    let plain = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    api.with_state(state.clone())
+        .merge(state.registry.router())
+        .layer(plain(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(plain(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(plain(header::REFERRER_POLICY, "no-referrer"))
+        .layer(CatchPanicLayer::custom(
+            |_panic: Box<dyn std::any::Any + Send>| {
+                ApiError::new(Code::Internal, "the platform could not do it").into_response()
+            },
+        ))
+        .layer(from_fn(log))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
+        .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
+}
+
+/// One line for each request. The path without its query: that may hold what is nobody's business.
+async fn log(request: Request, next: axum::middleware::Next) -> Response {
+    use tracing::Instrument as _;
+    let id = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let span =
+        tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
+    async move {
+        let started = std::time::Instant::now();
+        let response = next.run(request).await;
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        tracing::debug!(status = response.status().as_u16(), micros, "answered");
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// Serves the API and the registry until `state`'s supervisor is told to end; then gives requests under way a
+/// bounded time.
+///
+/// # Errors
+/// When accepting connections fails.
+pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
+    let stop = state.supervisor.token();
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
+    let server =
+        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = server => ended.map_err(ServeError::Listen),
+        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! What every handler has.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use coracle_control::Control;
+use coracle_model::env::Secret;
+use coracle_registry::Registry;
+use coracle_task::Supervisor;
+
+use crate::credentials::Authentication;
+use crate::throttle::Throttle;
+
+/// What every handler has. Clones share it.
+#[derive(Clone)]
+pub struct ApiState {
+    pub(crate) control: Control,
+    pub(crate) registry: Registry,
+    pub(crate) authentication: Authentication,
+    pub(crate) gateway_token: Arc<Secret>,
+    pub(crate) throttle: Arc<Throttle>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) statuses: Arc<dyn StatusSource>,
+    pub(crate) started: Instant,
+}
+
+/// Tells how the controllers are.
+pub trait StatusSource: Send + Sync {
+    /// As JSON, by controller.
+    fn controllers(&self) -> serde_json::Value;
+}
+
+impl ApiState {
+    /// Over the control plane's parts. `gateway_token` is what gateways present.
+    #[must_use]
+    pub fn new(
+        control: Control,
+        registry: Registry,
+        gateway_token: Secret,
+        statuses: Arc<dyn StatusSource>,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self {
+            authentication: Authentication::new(control.clone()),
+            control,
+            registry,
+            gateway_token: Arc::new(gateway_token),
+            throttle: Arc::default(),
+            supervisor,
+            statuses,
+            started: Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Volumes.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use coracle_model::name::{PodName, ProjectName, VolumeName};
+use coracle_model::object::List;
+use coracle_model::problem::Problem;
+use coracle_model::quantity::ByteSize;
+use serde::Serialize;
+
+use crate::error::ApiResult;
+use crate::extract::{Json, Path, Query};
+use crate::page::Page;
+use crate::state::ApiState;
+
+/// A volume.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Volume {
+    /// Its name within the project.
+    name: VolumeName,
+    /// Its project.
+    project: ProjectName,
+    /// The size that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<ByteSize>,
+    /// Pods that mount it.
+    used_by: Vec<PodName>,
+}
+
+/// The volumes of a project.
+#[utoipa::path(get, path = "/api/v1/projects/{project}/volumes", tag = "volumes",
+    params(("project" = ProjectName, Path), Page),
+    responses((status = 200, body = List<Volume>), (status = "default", body = Problem)))]
+pub(crate) async fn list(
+    State(state): State<ApiState>,
+    Path(project): Path<ProjectName>,
+    Query(page): Query<Page>,
+) -> ApiResult<Json<List<Volume>>> {
+    let mut volumes: Vec<Volume> = state
+        .control
+        .engine
+        .volumes()
+        .await?
+        .into_iter()
+        .filter(|volume| volume.project == project)
+        .map(|volume| Volume {
+            name: volume.name,
+            project: volume.project,
+            size: volume.size,
+            used_by: volume.used_by,
+        })
+        .collect();
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(page.cut(volumes, |volume| volume.name.to_string())))
+}
+
+/// Delete a volume and its data. Refused while a pod uses it.
+#[utoipa::path(delete, path = "/api/v1/projects/{project}/volumes/{volume}", tag = "volumes",
+    params(("project" = ProjectName, Path), ("volume" = VolumeName, Path)),
+    responses((status = 204), (status = "default", body = Problem)))]
+pub(crate) async fn delete(
+    State(state): State<ApiState>,
+    Path((project, volume)): Path<(ProjectName, VolumeName)>,
+) -> ApiResult<StatusCode> {
+    state
+        .control
+        .engine
+        .remove_volume(&project, &volume)
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
