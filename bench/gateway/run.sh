@@ -48,7 +48,9 @@ cat > "$work/routes.json" <<EOF
 {"version":1,"table":{"generation":1,"routes":{"app.example":{"project":"default","app":"app","target":{"state":"pods","pods":["127.0.0.1:$pod"]}}}}}
 EOF
 nginx -p "$work" -c "$work/pod.conf" & started+=($!)
+pod_pid=$!
 nginx -p "$work" -c "$work/nginx.conf" & started+=($!)
+nginx_pid=$!
 "$binary" "127.0.0.1:$gateway" "$work" 1 >/dev/null 2>&1 & started+=($!)
 gateway_pid=$!
 for port in $pod $nginx $gateway; do
@@ -57,27 +59,46 @@ done
 rss() { awk '/VmRSS/ {print $2}' "/proc/$gateway_pid/status"; }
 echo "gateway: resident $(rss) KiB before load"
 
-# load NAME PORT: "NAME requests/s p99 errors"
-load() {
-    wrk -t1 -c"$connections" -d"${seconds}s" --latency -H 'Host: app.example' "http://127.0.0.1:$2/" > "$work/out"
-    awk -v name="$1" '/Requests\/sec/ {r=$2} /99%/ {p=$2} /Socket errors|Non-2xx/ {e=e $0} END {print name, r, p, (e == "" ? "0" : e)}' "$work/out" | tee -a "$work/results"
+# Clock ticks of user and system time that a process and its children have used.
+ticks() {
+    local pid total=0
+    for pid in "$1" $(pgrep -P "$1" || true); do
+        total=$((total + $(awk '{print $14 + $15}' "/proc/$pid/stat")))
+    done
+    echo "$total"
 }
-load warm-up $nginx > /dev/null
-load warm-up $gateway > /dev/null
+hertz=$(getconf CLK_TCK)
+
+# load NAME PORT PID: a line "NAME requests/s p99 CPU-microseconds-per-request errors"
+load() {
+    local before after
+    before=$(ticks "$3")
+    wrk -t1 -c"$connections" -d"${seconds}s" --latency -H 'Host: app.example' "http://127.0.0.1:$2/" > "$work/out"
+    after=$(ticks "$3")
+    awk -v name="$1" -v ticks=$((after - before)) -v hertz="$hertz" '
+        /requests in/ {n=$1} /Requests\/sec/ {r=$2} /99%/ {p=$2} /Socket errors|Non-2xx/ {e=e $0}
+        END {printf "%s %s %s %.1f %s\n", name, r, p, ticks / hertz * 1e6 / n, (e == "" ? "0" : e)}' "$work/out" |
+        tee -a "$work/results"
+}
+load warm-up $nginx $nginx_pid > /dev/null
+load warm-up $gateway $gateway_pid > /dev/null
 for ((round = 0; round < rounds; round++)); do
-    load pod $pod
-    load nginx $nginx
-    load gateway $gateway
+    load pod $pod $pod_pid
+    load nginx $nginx $nginx_pid
+    load gateway $gateway $gateway_pid
 done
 echo "gateway: resident $(rss) KiB after load"
 python3 - "$work/results" <<'EOF'
 import statistics, sys
-rates = {}
+rates, costs = {}, {}
 for line in open(sys.argv[1]):
-    name, rate = line.split()[:2]
+    name, rate, _p99, cost = line.split()[:4]
     rates.setdefault(name, []).append(float(rate))
-middle = {name: statistics.median(values) for name, values in rates.items() if name != "warm-up"}
-for name, value in middle.items():
-    print(f"{name}: median {value:.0f} requests/s")
-print(f"gateway / nginx: {middle['gateway'] / middle['nginx']:.2f}")
+    costs.setdefault(name, []).append(float(cost))
+rate = {name: statistics.median(values) for name, values in rates.items()}
+cost = {name: statistics.median(values) for name, values in costs.items()}
+for name in ("pod", "nginx", "gateway"):
+    print(f"{name}: median {rate[name]:.0f} requests/s, {cost[name]:.1f} CPU microseconds per request")
+print(f"gateway / nginx: {rate['gateway'] / rate['nginx']:.2f} in requests/s, "
+      f"{cost['gateway'] / cost['nginx']:.2f} in CPU per request")
 EOF

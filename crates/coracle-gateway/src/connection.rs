@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_task::CancellationToken;
-use futures::FutureExt as _;
 use http::HeaderValue;
 use hyper::server::conn::http1::Builder;
 use hyper::service::service_fn;
@@ -96,13 +95,30 @@ pub(crate) async fn accept(
             (Err(_closed), _) => break,
         }
     }
-    // Closing a socket resets the connections in its queue: take them first.
-    while let Some(Ok((stream, remote))) = listener.accept().now_or_never() {
-        let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
-            break;
-        };
-        start(gateway, stream, remote, permit);
+    if let Err(error) = accept_queued(gateway, listener, &permits) {
+        tracing::warn!(%error, "cannot take the connections that were queued");
     }
+}
+
+/// Takes the connections that the kernel has queued: closing the socket would reset them. Asks the kernel itself,
+/// because the runtime may not have heard of the last ones yet.
+fn accept_queued(
+    gateway: &Arc<Gateway>,
+    listener: TcpListener,
+    permits: &Arc<Semaphore>,
+) -> std::io::Result<()> {
+    let listener = listener.into_std()?;
+    while let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+        match listener.accept() {
+            Ok((stream, remote)) => {
+                stream.set_nonblocking(true)?;
+                start(gateway, TcpStream::from_std(stream)?, remote, permit);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn start(

@@ -70,9 +70,14 @@ impl PodConnection {
         let sent = std::future::poll_fn(move |cx| {
             drive(connection, ended, cx);
             // Only driving completes it, and that has just been done: nobody else has to wake us.
-            answer
-                .as_mut()
-                .poll(&mut Context::from_waker(Waker::noop()))
+            let mut deaf = Context::from_waker(Waker::noop());
+            let polled = answer.as_mut().poll(&mut deaf);
+            if polled.is_ready() {
+                // The connection waits for somebody to ask for the body. Whoever asks drives it, too: without this,
+                // the asking would schedule the very task that asks, once per answer, for nothing.
+                drive(connection, ended, &mut deaf);
+            }
+            polled
         })
         .await;
         sent.map_err(|mut failed: TrySendError<_>| SendFailed {

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails; clippy sees tests only in #[test] functions"
 )]
 
+mod client;
 mod control_plane;
 mod draining;
 mod hostile;
