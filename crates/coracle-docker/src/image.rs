@@ -1,0 +1,336 @@
+//! Images: which one a reference means, and getting it here.
+//!
+//! Theory of operation: a local image is taken as it is, so that a machine without a registry works and a
+//! deploy of what was just built needs no pull. What pins an image is a digest under which *this* repository
+//! has it; an image that no registry has is pinned by its id. Credentials that a pull worked with are kept in
+//! memory for the case that a pod needs the image again after it was removed from the cache.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::models::ImageInspect;
+use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
+use coracle_engine::build::RegistryCredentials;
+use coracle_engine::{EngineError, ImageInfo};
+use coracle_model::name::ImageRef;
+use futures::StreamExt as _;
+
+use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
+use crate::state::Core;
+
+/// Credentials by registry host that worked in this process's life.
+#[derive(Default)]
+pub(crate) struct KnownCredentials(Mutex<BTreeMap<String, RegistryCredentials>>);
+
+impl KnownCredentials {
+    pub(crate) fn remember(&self, image: &Reference<'_>, credentials: &RegistryCredentials) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(image.host.to_owned(), credentials.clone());
+    }
+
+    fn of(&self, image: &Reference<'_>) -> Option<RegistryCredentials> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(image.host)
+            .cloned()
+    }
+}
+
+/// A reference in its parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reference<'a> {
+    /// The registry; empty for Docker Hub.
+    pub(crate) host: &'a str,
+    /// Registry and path, as it was written.
+    pub(crate) repository: &'a str,
+    pub(crate) tag: Option<&'a str>,
+    pub(crate) digest: Option<&'a str>,
+}
+
+impl<'a> Reference<'a> {
+    pub(crate) fn parse(text: &'a str) -> Self {
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest)),
+            None => (text, None),
+        };
+        let slash = rest.rfind('/').map_or(0, |at| at + 1);
+        let (repository, tag) = match rest[slash..].find(':') {
+            Some(at) => (&rest[..slash + at], Some(&rest[slash + at + 1..])),
+            None => (rest, None),
+        };
+        let host = match repository.split_once('/') {
+            Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+            _ => "",
+        };
+        Self {
+            host,
+            repository,
+            tag,
+            digest,
+        }
+    }
+
+    /// Registry and path without what Docker leaves out in its own records.
+    fn familiar(&self) -> &'a str {
+        let rest = self
+            .repository
+            .strip_prefix("docker.io/")
+            .unwrap_or(self.repository);
+        rest.strip_prefix("library/").unwrap_or(rest)
+    }
+}
+
+/// Is it the id of a local image?
+fn is_id(text: &str) -> bool {
+    text.starts_with("sha256:")
+}
+
+pub(crate) async fn resolve(
+    core: &Core,
+    image: &ImageRef,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<ImageInfo, EngineError> {
+    let docker = core.client.docker().await?;
+    if let Some(info) = local(&docker, image).await? {
+        return Ok(info);
+    }
+    pull(core, &docker, image, credentials).await?;
+    local(&docker, image)
+        .await?
+        .ok_or_else(|| unavailable(image, "it was pulled and is gone again"))
+}
+
+/// The image as it is here.
+async fn local(docker: &Docker, image: &ImageRef) -> Result<Option<ImageInfo>, EngineError> {
+    match docker.inspect_image(image.as_str()).await {
+        Ok(found) => info(image, &found).map(Some),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(engine_error(error)),
+    }
+}
+
+pub(crate) fn info(asked: &ImageRef, found: &ImageInspect) -> Result<ImageInfo, EngineError> {
+    let reference = Reference::parse(asked.as_str());
+    let id = found.id.as_deref().unwrap_or_default();
+    let digests = found.repo_digests.as_deref().unwrap_or_default();
+    let of_this = |digest: &&String| {
+        let digest = Reference::parse(digest);
+        digest.familiar() == reference.familiar()
+            && reference.digest.is_none_or(|d| digest.digest == Some(d))
+    };
+    let pinned = if is_id(asked.as_str()) {
+        id
+    } else {
+        digests.iter().find(of_this).map_or(id, String::as_str)
+    };
+    let pinned = ImageRef::new(pinned).map_err(|_| EngineError::Failed {
+        message: format!("Docker names image {asked} in a way that cannot be read"),
+        source: None,
+    })?;
+    let ports = found
+        .config
+        .as_ref()
+        .and_then(|c| c.exposed_ports.as_ref())
+        .map(|ports| exposed(ports))
+        .unwrap_or_default();
+    Ok(ImageInfo {
+        pinned,
+        ports,
+        bytes: found
+            .size
+            .and_then(|s| u64::try_from(s).ok())
+            .unwrap_or_default(),
+    })
+}
+
+/// TCP ports of `8080/tcp` and the like, lowest first.
+pub(crate) fn exposed(ports: &[String]) -> Vec<u16> {
+    let mut ports: Vec<u16> = ports
+        .iter()
+        .filter_map(|port| match port.split_once('/') {
+            Some((number, "tcp")) => number.parse().ok(),
+            Some(_) => None,
+            None => port.parse().ok(),
+        })
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn unavailable(image: &ImageRef, reason: &str) -> EngineError {
+    EngineError::ImageUnavailable {
+        image: image.to_string(),
+        reason: reason.to_owned(),
+    }
+}
+
+pub(crate) fn login(credentials: &RegistryCredentials) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(credentials.user.clone()),
+        password: Some(credentials.password.expose().to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
+/// Gets an image here.
+pub(crate) async fn pull(
+    core: &Core,
+    docker: &Docker,
+    image: &ImageRef,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<(), EngineError> {
+    if is_id(image.as_str()) {
+        return Err(unavailable(
+            image,
+            "there is no local image with this id, and no registry can be asked for one",
+        ));
+    }
+    let reference = Reference::parse(image.as_str());
+    let known = core.credentials.of(&reference);
+    let used = credentials.or(known.as_ref());
+    let options = CreateImageOptions {
+        from_image: Some(reference.repository.to_owned()),
+        tag: Some(
+            reference
+                .digest
+                .or(reference.tag)
+                .unwrap_or("latest")
+                .to_owned(),
+        ),
+        ..CreateImageOptions::default()
+    };
+    let mut progress = docker.create_image(Some(options), None, used.map(login));
+    while let Some(step) = progress.next().await {
+        if let Err(error) = step {
+            return Err(pull_error(image, &reference, error));
+        }
+    }
+    if let Some(used) = used {
+        core.credentials.remember(&reference, used);
+    }
+    Ok(())
+}
+
+fn pull_error(
+    image: &ImageRef,
+    reference: &Reference<'_>,
+    error: bollard::errors::Error,
+) -> EngineError {
+    if status_of(&error).is_none()
+        && !matches!(error, bollard::errors::Error::DockerStreamError { .. })
+    {
+        return engine_error(error);
+    }
+    let words = words_of(&error);
+    if words.contains("no space left on device") {
+        return engine_error(error);
+    }
+    let lower = words.to_lowercase();
+    let registry = if reference.host.is_empty() {
+        "Docker Hub"
+    } else {
+        reference.host
+    };
+    let any = |parts: &[&str]| parts.iter().any(|part| lower.contains(part));
+    let reason = if any(&[
+        "dial tcp",
+        "no such host",
+        "connection refused",
+        "i/o timeout",
+        "timeout exceeded",
+        "tls:",
+        "x509",
+        "eof",
+        "network is unreachable",
+        "server gave http response",
+    ]) {
+        format!("it is not here, and the registry {registry} cannot be reached: {words}")
+    } else if any(&["unauthorized", "no basic auth", "authentication required"]) {
+        format!("the registry {registry} demands a login: {words}")
+    } else if any(&["denied"]) {
+        format!(
+            "the registry {registry} refuses it: it does not exist there, or needs a login: {words}"
+        )
+    } else if any(&["not found", "manifest unknown", "name unknown"]) {
+        format!("there is no such image here or on {registry}")
+    } else {
+        words
+    };
+    unavailable(image, &reason)
+}
+
+pub(crate) async fn remove(core: &Core, image: &ImageRef) -> Result<(), EngineError> {
+    let docker = core.client.docker().await?;
+    let removed = docker
+        .remove_image(image.as_str(), None::<RemoveImageOptions>, None)
+        .await
+        .map(|_| ());
+    match ignore_missing(removed) {
+        // Something uses it: then it stays.
+        Err(error) if status_of(&error) == Some(409) => Ok(()),
+        other => other.map_err(engine_error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        let r = Reference::parse("127.0.0.1:7070/default/hello:v1@sha256:ab");
+        assert_eq!(
+            (r.host, r.repository, r.tag, r.digest),
+            (
+                "127.0.0.1:7070",
+                "127.0.0.1:7070/default/hello",
+                Some("v1"),
+                Some("sha256:ab")
+            )
+        );
+        let r = Reference::parse("debian:12");
+        assert_eq!((r.host, r.repository, r.tag), ("", "debian", Some("12")));
+        assert_eq!(
+            Reference::parse("docker.io/library/debian").familiar(),
+            "debian"
+        );
+        assert_eq!(Reference::parse("team/app").host, "");
+    }
+
+    #[test]
+    fn an_image_is_pinned_by_the_digest_of_the_repository_that_was_asked_for() {
+        let found = ImageInspect {
+            id: Some("sha256:11".to_owned()),
+            repo_digests: Some(vec![
+                "debian@sha256:22".to_owned(),
+                "127.0.0.1:5000/a/b@sha256:33".to_owned(),
+            ]),
+            ..ImageInspect::default()
+        };
+        let pinned = |asked: &str| {
+            info(&ImageRef::new(asked).unwrap(), &found)
+                .unwrap()
+                .pinned
+                .to_string()
+        };
+        assert_eq!(pinned("debian:12"), "debian@sha256:22");
+        assert_eq!(
+            pinned("127.0.0.1:5000/a/b:7"),
+            "127.0.0.1:5000/a/b@sha256:33"
+        );
+        assert_eq!(pinned("mine:1"), "sha256:11");
+        assert_eq!(pinned("sha256:11"), "sha256:11");
+    }
+
+    #[test]
+    fn only_tcp_ports_are_told() {
+        let ports = ["53/udp", "8080/tcp", "80/tcp", "80"].map(str::to_owned);
+        assert_eq!(exposed(&ports), [80, 8080]);
+    }
+}
