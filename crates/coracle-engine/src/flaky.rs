@@ -5,7 +5,7 @@
 //! the same. Only calls that change something are counted: [`Verb::changes`].
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
@@ -22,9 +22,8 @@ use crate::fault::{Answer, Fault, Verb, unavailable};
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 
 /// An engine around another one that goes wrong where a test says.
-#[derive(Debug)]
-pub struct Flaky<E> {
-    inner: E,
+pub struct Flaky {
+    inner: Arc<dyn Engine>,
     plan: Mutex<Plan>,
 }
 
@@ -36,9 +35,10 @@ struct Plan {
     stopped_at: Option<usize>,
 }
 
-impl<E: Engine> Flaky<E> {
+impl Flaky {
     /// Around `inner`, without faults yet.
-    pub fn new(inner: E) -> Self {
+    #[must_use]
+    pub fn new(inner: Arc<dyn Engine>) -> Self {
         Self {
             inner,
             plan: Mutex::default(),
@@ -73,8 +73,9 @@ impl<E: Engine> Flaky<E> {
     }
 
     /// The engine inside.
-    pub fn inner(&self) -> &E {
-        &self.inner
+    #[must_use]
+    pub fn inner(&self) -> Arc<dyn Engine> {
+        Arc::clone(&self.inner)
     }
 
     async fn through<T>(
@@ -106,7 +107,7 @@ impl<E: Engine> Flaky<E> {
 }
 
 #[async_trait]
-impl<E: Engine> Engine for Flaky<E> {
+impl Engine for Flaky {
     fn capabilities(&self) -> Capabilities {
         self.inner.capabilities()
     }

@@ -57,7 +57,11 @@ impl<T> Given<T> for Option<T> {
 impl Bench {
     /// A fresh platform with its first engine.
     pub async fn open(factory: &dyn Factory) -> Self {
-        let world = factory.world().await;
+        Self::on(factory.world().await).await
+    }
+
+    /// On this platform, with its first engine.
+    pub async fn on(world: Box<dyn World>) -> Self {
         let engine = Mutex::new(world.engine().await);
         Self { world, engine }
     }

@@ -139,6 +139,7 @@ macro_rules! engine_conformance {
             the_last_wish_wins_under_a_burst
             removing_what_is_not_there_is_no_error
             a_new_generation_replaces_the_pods
+            a_new_generation_waits_for_its_readiness
             a_new_generation_of_a_single_pod_keeps_its_name
             a_deleted_pod_is_replaced
             a_deleted_single_pod_stays_away

@@ -30,15 +30,21 @@ const IMAGE: &str = "coracle-test:1";
 #[async_trait]
 impl Factory for SimFactory {
     async fn world(&self) -> Box<dyn World> {
-        let world = SimWorld::new(self.config.clone());
-        world
-            .control()
-            .define(SimImage::busybox(IMAGE).behaviour(Behaviour::serves()));
-        Box::new(TestedWorld { world })
+        Box::new(TestedWorld::new(self.config.clone()))
     }
 }
 
 impl TestedWorld {
+    /// A fresh one, with the test image.
+    #[must_use]
+    pub fn new(config: SimConfig) -> Self {
+        let world = SimWorld::new(config);
+        world
+            .control()
+            .define(SimImage::busybox(IMAGE).behaviour(Behaviour::serves()));
+        Self { world }
+    }
+
     /// The hand in it.
     #[must_use]
     pub fn control(&self) -> SimControl {

@@ -44,6 +44,11 @@ impl SimControl {
         });
     }
 
+    /// Forgets all faults that were prepared and did not come up yet.
+    pub fn heal(&self) {
+        self.world.with(|state| state.faults.clear());
+    }
+
     /// Kills a pod's command from outside (as the kernel or a person with `kill -9`).
     pub fn kill(&self, pod: &PodId) {
         self.world.with(|state| {

@@ -247,6 +247,9 @@ impl State {
         match probe {
             Probe::Answers => {
                 pod.readiness = Readiness::Yes;
+                let workload = pod.made_from.id.clone();
+                // An old pod may go now.
+                self.touched.insert(workload);
                 self.note(Act::Ready(id.clone()));
             }
             Probe::Fails => {

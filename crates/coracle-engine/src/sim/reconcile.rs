@@ -41,9 +41,6 @@ impl State {
         };
         let fits =
             |pod: &SimPod| pod.made_from.generation == workload.generation && pod.id != own_name;
-        for pod in self.pods_of(&workload.id, |pod| !fits(pod)) {
-            self.stop_pod(&pod, Then::Gone, None);
-        }
         let mut fitting = self.pods_of(&workload.id, |pod| fits(pod) && !leaves(pod));
         let wanted = usize::try_from(replicas).unwrap_or(usize::MAX);
         for _ in fitting.len()..wanted {
@@ -52,16 +49,33 @@ impl State {
             }
         }
         if fitting.len() > wanted {
-            // Those that serve stay; among equals the oldest.
-            fitting.sort_by_key(|id| {
-                let pod = &self.pods[id];
-                let serves = pod.readiness == Readiness::Yes;
-                (!serves, pod.stage != Stage::Running, pod.order)
-            });
+            self.most_useful_first(&mut fitting);
             for pod in fitting.split_off(wanted) {
                 self.stop_pod(&pod, Then::Gone, None);
             }
         }
+        // Old ones go as new ones become ready, so that never fewer serve than were wished.
+        let serving = fitting.iter().filter(|id| self.serves(id)).count();
+        let mut old = self.pods_of(&workload.id, |pod| !fits(pod) && !leaves(pod));
+        self.most_useful_first(&mut old);
+        let runs = |id: &PodId| self.pods[id].stage == Stage::Running;
+        let running = old.iter().filter(|id| runs(id)).count();
+        for pod in old.split_off(running.min(wanted.saturating_sub(serving))) {
+            self.stop_pod(&pod, Then::Gone, None);
+        }
+    }
+
+    fn serves(&self, id: &PodId) -> bool {
+        let pod = &self.pods[id];
+        pod.readiness == Readiness::Yes && pod.stopping.is_none()
+    }
+
+    /// Those that serve, then those that run, then the oldest.
+    fn most_useful_first(&self, pods: &mut [PodId]) {
+        pods.sort_by_key(|id| {
+            let pod = &self.pods[id];
+            (!self.serves(id), pod.stage != Stage::Running, pod.order)
+        });
     }
 
     fn reconcile_one(&mut self, workload: &Workload) {

@@ -1,12 +1,13 @@
 //! Laws 1 and 2: wishes are idempotent, the last one wins, and what is observed converges to it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use coracle_model::env::Secret;
 use coracle_model::name::{AppName, EnvName, ProcessName};
 use coracle_model::pod::{ExitCause, PodPhase};
 use coracle_model::quantity::ByteSize;
-use coracle_model::release::ReleaseNumber;
+use coracle_model::release::{CommandLine, ReleaseNumber};
 use coracle_model::workload::{ObservedPod, Owner, PodId, Terminal, Workload, WorkloadKind};
 
 use crate::conformance::bench::{Bench, Given as _};
@@ -105,6 +106,43 @@ pub async fn a_new_generation_replaces_the_pods(t: &Bench) {
     assert!(ids(&new).is_disjoint(&ids(&old)));
     let (status, greeting) = t.exec(&new[0].id, "echo $GREETING").await;
     assert_eq!((status, greeting.as_str()), (0, "second\n"));
+}
+
+/// While a new generation comes up, never fewer pods serve than were wished; one that does not come up takes nothing
+/// from the old one.
+pub async fn a_new_generation_waits_for_its_readiness(t: &Bench) {
+    let web = t.serving("web", 2);
+    t.running(&web).await;
+    let mut watcher = t.watcher();
+    watcher.until("all was told", |_| Some(())).await;
+    let mut next = web.clone();
+    next.generation = 2;
+    t.apply(&next).await;
+    watcher
+        .until("the new ones have taken over", |seen| {
+            let ready = seen.in_phase(&web.id, PodPhase::Ready).len();
+            assert!(ready >= 2, "{ready} serve: {:?}", seen.pods);
+            let pods = seen.all_in(&web.id, 2, PodPhase::Ready)?;
+            pods.iter().all(|pod| pod.generation == 2).then_some(())
+        })
+        .await;
+    let mut broken = web.clone();
+    broken.generation = 3;
+    broken.template.command = Some(CommandLine::Exec(vec!["sleep".into(), "1000".into()]));
+    broken.template.stop_grace = Duration::from_secs(1);
+    t.apply(&broken).await;
+    t.until(
+        "the broken ones have begun beside those that serve",
+        |seen| {
+            let begun = seen.in_phase(&web.id, PodPhase::Starting).len();
+            let ready = seen.in_phase(&web.id, PodPhase::Ready).len();
+            (begun == 2 && ready == 2).then_some(())
+        },
+    )
+    .await;
+    let mut last = web.clone();
+    last.generation = 4;
+    t.running(&last).await;
 }
 
 /// A single pod is replaced under its own name.
