@@ -1,1 +1,84 @@
 //! The controllers: what makes desired state so.
+//!
+//! Theory of operation: a controller is a set of keys (apps, pods, …) and one function that takes a key, reads
+//! what is desired and what is observed, lets a pure planner of `coracle_model::plan` decide, and does what the
+//! plan says. It is given no input but the key: why it was woken does not matter, and so it may be woken too
+//! often, late, or after a restart. It can be killed at any line and run again.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`runner`] | runs a controller: one run per key at a time, backoff, rescans, status |
+//! | [`queue`] | which key runs when |
+//! | [`wake`] | from changes of the store and the engine to keys |
+//! | [`scene`] | what all controllers are given: the control plane, a clock, the policy |
+//! | [`app`], [`wishes`], [`image`] | rollouts; what the engine was told; which image a release runs |
+//! | [`route`], [`drain`] | where each host goes; which stopping pods are free of requests |
+//! | [`build`], [`build_run`] | which build runs; one run of a build |
+//! | [`pod`], [`project`], [`sweep`] | bare pods and one-off commands; networks; retention |
+
+pub mod app;
+pub mod build;
+pub mod build_run;
+pub mod drain;
+pub mod image;
+pub mod pod;
+pub mod project;
+pub mod queue;
+pub mod route;
+pub mod runner;
+pub mod scene;
+pub mod sweep;
+pub mod wake;
+pub mod wishes;
+
+use std::sync::Arc;
+
+use coracle_task::Supervisor;
+
+use crate::control::Control;
+use runner::{ControllerStatus, Running};
+pub use scene::{Clock, Options, Scene};
+
+/// The running controllers. They end with the supervisor that they were started under.
+#[derive(Clone)]
+pub struct Controllers {
+    running: Arc<Vec<Arc<dyn Running>>>,
+}
+
+impl std::fmt::Debug for Controllers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.statuses()).finish()
+    }
+}
+
+impl Controllers {
+    /// Starts every controller. Only one process may do so for one store at a time.
+    #[must_use]
+    pub fn start(control: Control, options: Options, supervisor: &Supervisor) -> Self {
+        let supervisor = supervisor.child("controllers");
+        let scene = Arc::new(Scene::new(control, options, supervisor.clone()));
+        let ledger = drain::SharedLedger::default();
+        let running: Vec<Arc<dyn Running>> = vec![
+            runner::start(&scene, |kick| app::AppController::new(&scene, kick)),
+            runner::start(&scene, |_| {
+                route::RouteController::new(&scene, ledger.clone())
+            }),
+            runner::start(&scene, |_| {
+                drain::DrainController::new(&scene, ledger.clone())
+            }),
+            runner::start(&scene, |kick| build::BuildController::new(&scene, kick)),
+            runner::start(&scene, |_| pod::PodController::new(&scene)),
+            runner::start(&scene, |_| project::ProjectController::new(&scene)),
+            runner::start(&scene, |_| sweep::SweepController::new(&scene)),
+        ];
+        let running = Arc::new(running);
+        wake::start(&scene, Arc::clone(&running));
+        Self { running }
+    }
+
+    /// How each controller is.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<ControllerStatus> {
+        self.running.iter().map(|one| one.status()).collect()
+    }
+}

@@ -1,0 +1,139 @@
+//! From changes of the store, the engine and the gateways to keys.
+//!
+//! Theory of operation: one task follows all changes and asks every controller which of its keys a change may
+//! concern. What changed is told only as far as it takes to find the key; what is true is read by the run
+//! itself. Whenever changes may have been missed (at the start, after an error, when this task fell behind)
+//! every key of every controller is woken.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use coracle_engine::EngineEvent;
+use coracle_model::name::{AppName, ProjectName};
+use coracle_model::workload::{Owner, PodId};
+use coracle_task::Backoff;
+use futures::StreamExt as _;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::controllers::runner::Running;
+use crate::controllers::scene::{Complete, Scene};
+use crate::error::OperationError;
+
+/// Everything in the store.
+const ALL: &str = "/";
+
+/// What may have changed.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The record with this key.
+    Stored(&'a str),
+    /// A pod, with what the platform put on it as far as that is known.
+    Pod(&'a PodId, Option<&'a Owner>),
+    /// A gateway reported, or a table was published.
+    Gateways,
+}
+
+impl Change<'_> {
+    /// The app of a record under `prefix` (such as `/apps/`): `PREFIX PROJECT / APP …`.
+    #[must_use]
+    pub fn stored_app(&self, prefix: &str) -> Option<(ProjectName, AppName)> {
+        let Self::Stored(key) = self else {
+            return None;
+        };
+        let mut parts = key.strip_prefix(prefix)?.split('/');
+        let project = ProjectName::new(parts.next()?).ok()?;
+        let app = AppName::new(parts.next()?).ok()?;
+        Some((project, app))
+    }
+
+    /// Is it the record of something under `prefix`?
+    #[must_use]
+    pub fn is_stored_under(&self, prefix: &str) -> bool {
+        matches!(self, Self::Stored(key) if key.starts_with(prefix))
+    }
+}
+
+pub(super) fn start(scene: &Arc<Scene>, running: Arc<Vec<Arc<dyn Running>>>) {
+    let (own, all) = (Arc::clone(scene), Arc::clone(&running));
+    scene
+        .supervisor
+        .service("store changes", Backoff::default(), move || {
+            let (scene, running) = (Arc::clone(&own), Arc::clone(&all));
+            async move { follow_store(&scene, &running).await }
+        });
+    let (own, all) = (Arc::clone(scene), Arc::clone(&running));
+    scene.supervisor.spawn(
+        "engine changes",
+        async move { follow_engine(&own, &all).await },
+    );
+    let own = Arc::clone(scene);
+    scene.supervisor.spawn("gateway reports", async move {
+        let mut reports = own.control.feed.reports();
+        while reports.changed().await.is_ok() {
+            wake(&running, &Change::Gateways);
+        }
+    });
+}
+
+fn wake(running: &[Arc<dyn Running>], change: &Change<'_>) {
+    for one in running {
+        one.wake(change);
+    }
+}
+
+fn wake_all(running: &[Arc<dyn Running>]) {
+    for one in running {
+        one.wake_all();
+    }
+}
+
+async fn follow_store(scene: &Scene, running: &[Arc<dyn Running>]) -> Result<(), OperationError> {
+    let mut changes = scene.control.objects.store().watch(ALL, None).await?;
+    wake_all(running);
+    while let Some(change) = changes.next().await {
+        wake(running, &Change::Stored(change?.key()));
+    }
+    Ok(())
+}
+
+async fn follow_engine(scene: &Scene, running: &[Arc<dyn Running>]) {
+    let observed = &scene.control.observed;
+    let mut changes = observed.changes();
+    // The event of a pod's end does not say whose it was.
+    let mut owners: BTreeMap<PodId, Owner> = BTreeMap::new();
+    let restart = |owners: &mut BTreeMap<PodId, Owner>| {
+        owners.clear();
+        owners.extend(
+            observed
+                .pods()
+                .iter()
+                .map(|pod| (pod.id.clone(), pod.owner.clone())),
+        );
+        if observed.is_synced() {
+            scene.note_complete(Complete::FromNow);
+        }
+        wake_all(running);
+    };
+    restart(&mut owners);
+    loop {
+        match changes.recv().await {
+            Ok(EngineEvent::Pod(pod)) => {
+                wake(running, &Change::Pod(&pod.id, Some(&pod.owner)));
+                owners.insert(pod.id, pod.owner);
+            }
+            Ok(EngineEvent::PodGone(id)) => {
+                let owner = owners.remove(&id);
+                wake(running, &Change::Pod(&id, owner.as_ref()));
+            }
+            Ok(EngineEvent::Reset) => scene.note_complete(Complete::No),
+            Ok(EngineEvent::Synced) => {
+                scene.note_complete(Complete::FromNow);
+                wake_all(running);
+            }
+            // A node that came back may be why something failed.
+            Ok(EngineEvent::Node(_) | EngineEvent::NodeGone(_)) => {}
+            Err(RecvError::Lagged(_)) => restart(&mut owners),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
