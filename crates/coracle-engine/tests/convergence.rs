@@ -1,5 +1,7 @@
 //! Whatever is wished and whatever breaks: the last wishes come true, and no law is broken on the way.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

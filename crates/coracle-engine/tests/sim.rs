@@ -282,6 +282,7 @@ async fn behaviours_that_tests_define() {
     }
 }
 
+#[expect(clippy::unwrap_used, reason = "a test's helper")]
 fn build_request(cancel: &CancellationToken, time: Duration) -> BuildRequest {
     BuildRequest {
         id: "build-1".into(),

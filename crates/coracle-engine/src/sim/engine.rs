@@ -9,17 +9,16 @@ use coracle_model::pod::{PodPhase, PodStats};
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Workload, WorkloadId, WorkloadKind};
 use futures::stream::BoxStream;
-use tokio::sync::broadcast;
 
 use super::SimEngine;
 use super::build::{self, PUSHED};
 use super::console::Console;
 use super::image::Place;
 use super::journal::Act;
-use super::pod::{Life, Signal, Stage, Then};
+use super::pod::{Life, Stage, Then};
 use super::session::{self, PIPE_BYTES};
 use super::state::{Daemon, State};
-use super::watch::{self, Seat, Wish};
+use super::watch::{self, Wish};
 use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
 use crate::engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Support, VolumeInfo,
@@ -71,56 +70,6 @@ impl SimEngine {
 }
 
 impl State {
-    /// A new engine's process: no wishes, and all that exists is known.
-    pub(super) fn sit_down(&mut self) -> u64 {
-        if self.seat.is_some() {
-            self.note(Act::EngineCrashed);
-            self.stand_up();
-        }
-        self.seats += 1;
-        let (events, _) = broadcast::channel(self.config.watch_buffer.max(1));
-        self.seat = Some(Seat {
-            number: self.seats,
-            wishes: Default::default(),
-            told: Default::default(),
-            nodes: Default::default(),
-            events,
-        });
-        self.note(Act::EngineStarted);
-        self.changed_all();
-        self.seats
-    }
-
-    /// The engine's process dies. What was only in its memory is lost: wishes, pods that were not made yet, and stops
-    /// whose signal was not sent.
-    pub(super) fn stand_up(&mut self) {
-        self.seat = None;
-        self.touched.clear();
-        let unmade: Vec<PodId> = self
-            .pods
-            .values()
-            .filter(|pod| matches!(pod.stage, Stage::Planned(_)))
-            .map(|pod| pod.id.clone())
-            .collect();
-        for pod in unmade {
-            self.remove_pod(&pod);
-        }
-        let mut kept = Vec::new();
-        for pod in self.pods.values_mut() {
-            if pod
-                .stopping
-                .as_ref()
-                .is_some_and(|s| s.signal == Signal::None)
-            {
-                (pod.stopping, pod.stop) = (None, None);
-                kept.push(pod.id.clone());
-            }
-        }
-        for pod in kept {
-            self.reassess(&pod);
-        }
-    }
-
     fn wish(&mut self, id: &WorkloadId, wish: Wish) {
         if let Some(seat) = &mut self.seat {
             seat.wishes.insert(id.clone(), wish);

@@ -201,6 +201,29 @@ impl SimPod {
         }
     }
 
+    /// What its processes find in their environment.
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        let template = &self.made_from.template;
+        let mut env = BTreeMap::from([
+            ("PATH".to_owned(), "/bin".to_owned()),
+            ("HOSTNAME".to_owned(), self.id.name.to_string()),
+        ]);
+        if let Some(port) = template.port {
+            env.insert("PORT".to_owned(), port.to_string());
+        }
+        for (name, value) in &template.env {
+            env.insert(name.to_string(), value.expose().to_owned());
+        }
+        env
+    }
+
+    /// What a step listens on that names this port or none.
+    pub(super) fn listens_on(&self, step: Option<u16>) -> u16 {
+        let env = self.environment();
+        let from_env = env.get("PORT").and_then(|port| port.parse().ok());
+        step.or(from_env).unwrap_or(DEFAULT_PORT)
+    }
+
     /// Would a probe succeed now?
     pub(super) fn answers(&self) -> bool {
         if self.stage != Stage::Running || self.hung {
@@ -217,6 +240,9 @@ impl SimPod {
         self.listening.contains(&port) && path_ok
     }
 }
+
+/// What is listened on when neither workload nor command names a port.
+const DEFAULT_PORT: u16 = 8080;
 
 /// How a command ended, in words.
 pub(super) fn ended(exit: &Exit, limit: Option<coracle_model::quantity::ByteSize>) -> String {

@@ -8,9 +8,9 @@ use coracle_model::pod::ExitCause;
 use coracle_model::workload::{PodId, Terminal};
 
 use super::console::Console;
-use super::lifecycle::{KILLED, listens_on};
 use super::program::{Keep, Line, Step, When};
 use super::state::State;
+use super::stopping::KILLED;
 use crate::stream::{Channel, LogLine, SessionInput, SessionOutput};
 
 /// A running command.
@@ -113,7 +113,7 @@ impl State {
             }
             Step::Listen(port) => {
                 if let Some(pod) = self.pods.get_mut(&pod) {
-                    let port = listens_on(port, pod);
+                    let port = pod.listens_on(port);
                     pod.listening.insert(port);
                 }
                 self.reassess(&pod);

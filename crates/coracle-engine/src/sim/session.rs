@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Inner;
 use super::console::Console;
+use super::pod::SimPod;
 use super::process::Process;
 use super::state::State;
 use crate::error::EngineError;
@@ -25,7 +26,11 @@ const REQUEST_BYTES: u64 = 16 << 20;
 impl State {
     /// Starts a command beside a pod's own.
     pub(super) fn exec(&mut self, id: &PodId, request: &ExecRequest, console: Arc<Console>) -> u64 {
-        let env = self.pod_env(id);
+        let env = self
+            .pods
+            .get(id)
+            .map(SimPod::environment)
+            .unwrap_or_default();
         let image = self
             .pods
             .get(id)

@@ -255,13 +255,20 @@ impl State {
                 }
             }
             Event::Probe(id) => {
-                // Probes go past the daemon, straight to the pod.
+                // Probes go past the daemon, straight to the pod; a restart does not.
                 let step = self
                     .pods
                     .get_mut(&id)
                     .and_then(|p| take(&mut p.probe, ticket));
-                if let Some(step) = step {
-                    self.probed(&id, step);
+                match (step, self.daemon) {
+                    (Some(Probe::FailsTooLong), Daemon::Down) => {
+                        if let Some(pod) = self.pods.get_mut(&id) {
+                            pod.probe = Some((ticket, Probe::FailsTooLong));
+                        }
+                        self.defer(Event::Probe(id), ticket);
+                    }
+                    (Some(step), _) => self.probed(&id, step),
+                    (None, _) => {}
                 }
             }
         }
