@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`name`], [`quantity`] | newtypes parsed at the edge: whoever holds one need not check it again |
 //! | [`object`], [`problem`] | the envelope of every API object; errors as people and programs see them |
-//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`env`], [`domain`], [`user`], [`token`], [`event`] | the API objects |
+//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`mod@env`], [`domain`], [`user`], [`token`], [`event`] | the API objects |
 //! | [`workload`] | what an engine is asked to keep running |
 //! | [`route`] | what the gateway is told |
 //! | [`manifest`] | `coracle.toml` and `Procfile` |
