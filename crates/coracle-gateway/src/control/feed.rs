@@ -60,8 +60,10 @@ async fn stream(
     save: &Notify,
     heard: &mut bool,
 ) -> Result<(), ControlError> {
+    // While the stream is open the control plane counts this gateway as there, and waits for its reports.
+    let path = format!("/internal/v1/routes?gateway={}", control.id);
     let mut answer = control
-        .ask(Method::GET, "/internal/v1/routes", Bytes::new())
+        .ask(Method::GET, &path, Bytes::new())
         .await?
         .into_body();
     let mut lines = Lines::default();

@@ -252,7 +252,8 @@ async fn control_answer(
         reported.send_modify(|all| all.push(report));
         return Response::new(whole("{}"));
     }
-    assert_eq!(request.uri(), "/internal/v1/routes");
+    assert_eq!(request.uri().path(), "/internal/v1/routes");
+    assert_eq!(request.uri().query(), Some("gateway=gw-1"));
     feeds.fetch_add(1, Ordering::SeqCst);
     source.mark_changed();
     let lines = futures::stream::unfold(source, |mut source| async move {
