@@ -414,6 +414,37 @@ async fn a_folder_arrives_whole() {
 }
 
 #[tokio::test]
+async fn a_refusal_in_the_middle_of_an_upload_is_heard() {
+    let refuse = |request: Request| async move {
+        let mut body = request.into_body().into_data_stream();
+        let _first = body.next().await.unwrap().unwrap();
+        problem(Problem::new(
+            Code::TooLarge,
+            "the upload is larger than 1Mi",
+        ))
+    };
+    let server = Server::start(
+        Router::new().route("/api/v1/projects/default/apps/hello/builds", post(refuse)),
+    )
+    .await;
+    let client = server.client();
+    for _ in 0..10 {
+        let pieces = (0..1000).map(|_| Ok(Bytes::from(vec![7; 64 << 10])));
+        let error = client
+            .upload_stream(
+                &project(),
+                &hello(),
+                stream::iter(pieces),
+                "application/x-tar",
+                MissingApp::Refuse,
+            )
+            .await
+            .unwrap_err();
+        assert_eq!(error.to_string(), "the upload is larger than 1Mi");
+    }
+}
+
+#[tokio::test]
 async fn log_lines_come_until_the_end_or_the_loss() {
     let line = |text: &str| {
         json!({ "pod": "hello-web-1", "process": "web", "at": "2026-01-31T12:00:00Z", "channel": "stderr", "text": text }).to_string()
