@@ -19,8 +19,8 @@ use futures::stream::BoxStream;
 use crate::client::engine_error;
 use crate::config::DockerConfig;
 use crate::naming::SUFFIX_LENGTH;
-use crate::operate::{self, Why};
-use crate::state::{Core, OpKind, Wish};
+use crate::operate;
+use crate::state::{Core, Wish};
 use crate::{build, image, logs, network, node, observe, session, stats, volume};
 
 /// Docker's least memory of a container.
@@ -164,29 +164,26 @@ impl Engine for DockerEngine {
     }
 
     async fn restart(&self, pod: &PodId) -> Result<(), EngineError> {
-        let known = self
+        let leaving = self
             .core
-            .with(|state| Some(state.pods.get(pod)?.container.is_some()));
-        let wrong = |reason| EngineError::WrongPhase {
-            pod: pod.clone(),
-            phase: "pending",
-            reason,
-        };
-        match known {
+            .with(|state| state.pods.get(pod).map(|pod| pod.leaving.is_some()));
+        match leaving {
             None => return Err(EngineError::NoSuchPod(pod.clone())),
-            Some(false) => return Err(wrong("it has not started yet")),
-            Some(true) => {}
+            Some(true) => {
+                return Err(EngineError::WrongPhase {
+                    pod: pod.clone(),
+                    phase: "stopping",
+                    reason: "it is on its way out",
+                });
+            }
+            Some(false) => {}
         }
-        let guard = self
-            .core
-            .begin(pod, OpKind::Restart { draining: true })
-            .ok_or_else(|| wrong("it is being started, stopped or restarted"))?;
         let (core, pod) = (Arc::clone(&self.core), pod.clone());
         self.core
             .config
             .supervisor
             .spawn("docker-restart", async move {
-                if let Err(error) = operate::restart(&core, &pod, Why::Asked, &guard).await {
+                if let Err(error) = operate::restart_when_free(&core, &pod).await {
                     tracing::warn!(%pod, %error, "a pod cannot be restarted");
                 }
             });

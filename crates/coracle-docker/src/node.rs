@@ -183,7 +183,7 @@ async fn processor_share(core: &Core) -> Option<f64> {
             .processor_sample
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        std::mem::replace(&mut *kept, Some(new))
+        kept.replace(new)
     };
     let mut now = processor_sample()?;
     let before = exchange(now);

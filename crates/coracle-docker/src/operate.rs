@@ -21,7 +21,7 @@ use coracle_task::Backoff;
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
 use crate::container::{Container, create_body, start_error, whole_seconds};
 use crate::facts::Facts;
-use crate::state::{Core, OpGuard, Severity};
+use crate::state::{Core, OpGuard, OpKind, Severity};
 use crate::{image, network, volume};
 
 /// So many addresses are tried when somebody else in the network has the one that was chosen.
@@ -407,6 +407,26 @@ pub(crate) enum Why {
     NotAnswering,
 }
 
+/// Restarts a pod because somebody asked for it, after whatever is done with it now.
+pub(crate) async fn restart_when_free(core: &Arc<Core>, pod: &PodId) -> Result<(), EngineError> {
+    loop {
+        let stays = core
+            .when_freed(|state| match state.pods.get(pod) {
+                Some(record) if record.leaving.is_some() => Some(false),
+                Some(record) => record.op.is_none().then_some(true),
+                None => Some(false),
+            })
+            .await;
+        if !stays {
+            // Its end is more than a restart.
+            return Ok(());
+        }
+        if let Some(guard) = core.begin(pod, OpKind::Restart { draining: true }) {
+            return restart(core, pod, Why::Asked, &guard).await;
+        }
+    }
+}
+
 /// Stops a pod and starts it again in place. The guard must be of a restart.
 pub(crate) async fn restart(
     core: &Arc<Core>,
@@ -441,7 +461,7 @@ pub(crate) async fn restart(
     }
     core.change(pod, |record| {
         if let Some(op) = &mut record.op {
-            op.kind = crate::state::OpKind::Restart { draining: false };
+            op.kind = OpKind::Restart { draining: false };
         }
         record.run = None;
         record.note = Some("it is being restarted".to_owned());

@@ -13,7 +13,6 @@ use bytes::BytesMut;
 use coracle_engine::EngineError;
 use coracle_engine::stream::{Channel, Duplex, ExecRequest, Session, SessionInput, SessionOutput};
 use coracle_model::workload::{PodId, Terminal};
-use futures::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -23,7 +22,7 @@ use crate::client::{engine_error, words_of};
 use crate::container::{Container, ContainerState, start_error};
 use crate::phase;
 use crate::raw::{self, Frames, Raw};
-use crate::state::{Core, OpKind, Severity};
+use crate::state::{Core, OpKind, Severity, State};
 
 /// Pieces of input or output that wait.
 const PIECES: usize = 32;
@@ -172,47 +171,45 @@ async fn attachable(
     core: &Arc<Core>,
     id: &PodId,
 ) -> Result<(Container, crate::state::OpGuard), EngineError> {
-    let mut changes = core.watch();
-    let wrong = |phase, reason| EngineError::WrongPhase {
-        pod: id.clone(),
-        phase,
-        reason,
-    };
     loop {
-        let found = core.with(|state| {
-            let pod = state
-                .pods
-                .get(id)
-                .ok_or_else(|| EngineError::NoSuchPod(id.clone()))?;
-            let phase = word(phase::observed(pod, None).status.phase);
-            if pod.facts.kind.terminal().is_none() {
-                return Err(wrong(
-                    phase,
-                    "only a task that starts on attach can be attached to",
-                ));
-            }
-            if pod.leaving.is_some() || pod.trouble.as_ref().is_some_and(|t| t.retry_at.is_none()) {
-                return Err(wrong(phase, "it must wait for somebody to attach"));
-            }
-            match &pod.container {
-                Some(container) if container.state != ContainerState::Created => {
-                    Err(wrong(phase, "it was attached to before"))
-                }
-                Some(_) if pod.op.as_ref().is_some_and(|op| op.kind == OpKind::Start) => {
-                    Err(wrong(phase, "it was attached to before"))
-                }
-                Some(container) if pod.op.is_none() => Ok(Some(container.clone())),
-                _ => Ok(None),
-            }
-        })?;
-        if let Some(container) = found
-            && let Some(guard) = core.begin(id, OpKind::Start)
-        {
+        let container = core
+            .when_freed(|state| waiting(state, id).transpose())
+            .await?;
+        if let Some(guard) = core.begin(id, OpKind::Start) {
             return Ok((container, guard));
         }
-        if changes.next().await.is_none() {
-            return Err(wrong("pending", "the engine ended"));
+    }
+}
+
+/// The container of a task that waits for somebody to attach; nothing while it is being made.
+fn waiting(state: &State, id: &PodId) -> Result<Option<Container>, EngineError> {
+    let pod = state
+        .pods
+        .get(id)
+        .ok_or_else(|| EngineError::NoSuchPod(id.clone()))?;
+    let wrong = |reason| EngineError::WrongPhase {
+        pod: id.clone(),
+        phase: word(phase::observed(pod, None).status.phase),
+        reason,
+    };
+    if pod.facts.kind.terminal().is_none() {
+        return Err(wrong(
+            "only a task that starts on attach can be attached to",
+        ));
+    }
+    if pod.leaving.is_some() || pod.lost {
+        return Err(wrong("it must wait for somebody to attach"));
+    }
+    if pod.trouble.as_ref().is_some_and(|t| t.retry_at.is_none()) {
+        return Err(wrong("it cannot start"));
+    }
+    let starting = pod.op.as_ref().is_some_and(|op| op.kind == OpKind::Start);
+    match &pod.container {
+        Some(container) if starting || container.state != ContainerState::Created => {
+            Err(wrong("it was attached to before"))
         }
+        Some(container) if pod.op.is_none() => Ok(Some(container.clone())),
+        _ => Ok(None),
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct State {
     pub(crate) node: Option<Node>,
     /// Workloads whose pods were given back to the planner.
     given_back: BTreeSet<WorkloadId>,
+    /// Wakes whoever waits for an action on a pod to end.
+    freed: Arc<Notify>,
     events: broadcast::Sender<EngineEvent>,
     serial: u64,
 }
@@ -206,6 +208,7 @@ impl Drop for OpGuard {
                 state.given_back.insert(pod.facts.workload.clone());
                 state.publish(&self.pod);
             }
+            state.freed.notify_waiters();
         });
         self.core.retries.notify_one();
     }
@@ -357,6 +360,7 @@ impl State {
         {
             self.tell(EngineEvent::PodGone(id.clone()));
         }
+        self.freed.notify_waiters();
     }
 
     /// Takes in a list of all containers that was asked for with `ticket`: those that are not on it and were not
@@ -425,6 +429,7 @@ impl Core {
                 networks: HashMap::new(),
                 node: None,
                 given_back: BTreeSet::new(),
+                freed: Arc::new(Notify::new()),
                 events,
                 serial: 0,
             }),
@@ -609,6 +614,21 @@ impl Core {
         });
         if let Some(workload) = workload {
             self.reconcile(&workload);
+        }
+    }
+
+    /// Looks at the state again and again, whenever an action has ended, until `look` finds something.
+    pub(crate) async fn when_freed<T>(&self, mut look: impl FnMut(&State) -> Option<T>) -> T {
+        let freed = self.with(|state| Arc::clone(&state.freed));
+        loop {
+            let next = freed.notified();
+            tokio::pin!(next);
+            // From here on no end is missed.
+            next.as_mut().enable();
+            if let Some(found) = self.with(|state| look(state)) {
+                return found;
+            }
+            next.await;
         }
     }
 

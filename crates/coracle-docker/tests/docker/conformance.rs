@@ -1,11 +1,9 @@
 //! The engine's laws, on the real daemon.
 
-#[path = "ground/mod.rs"]
-mod ground;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::ground::{IMAGE, LONG, Platform, docker, quiet};
 use async_trait::async_trait;
 use coracle_docker::DockerEngine;
 use coracle_engine::conformance::{Factory, Foreign, World};
@@ -13,13 +11,21 @@ use coracle_engine::{Engine, Support};
 use coracle_model::name::ImageRef;
 use coracle_model::workload::PodId;
 use coracle_task::Supervisor;
-use ground::{IMAGE, LONG, Platform, docker, quiet};
 
 struct OnDocker;
 
 struct OneDaemon {
     platform: Arc<Platform>,
     life: Mutex<Option<Supervisor>>,
+}
+
+impl Drop for OneDaemon {
+    fn drop(&mut self) {
+        // Or the engine would make again what the platform's end takes away.
+        if let Some(life) = self.life.lock().unwrap().take() {
+            life.token().cancel();
+        }
+    }
 }
 
 #[async_trait]

@@ -1,9 +1,8 @@
 //! Pods come, stay, change and go, on the real daemon.
 
-mod ground;
-
 use std::time::{Duration, Instant};
 
+use crate::ground::{Ground, command, docker, pod_id, project, replicas, web, workload_id};
 use coracle_engine::Engine as _;
 use coracle_engine::stream::{
     Channel, ExecRequest, Follow, LogRequest, SessionInput, SessionOutput,
@@ -12,7 +11,6 @@ use coracle_model::name::ImageRef;
 use coracle_model::pod::{ExitCause, PodPhase};
 use coracle_model::workload::{TaskStart, Terminal, WorkloadKind};
 use futures::StreamExt as _;
-use ground::{Ground, command, docker, pod_id, project, replicas, web, workload_id};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_come_change_and_go() {
@@ -134,9 +132,12 @@ async fn what_cannot_start_says_why() {
     ground.apply(absent).await;
     let mut deaf = web("deaf", replicas(1));
     deaf.template.port = Some(9999);
-    deaf.template.env = vec![(ground::env("PORT"), coracle_model::env::Secret::new("8080"))];
+    deaf.template.env = vec![(
+        crate::ground::env("PORT"),
+        coracle_model::env::Secret::new("8080"),
+    )];
     ground.apply(deaf).await;
-    let says = |s: &ground::Seen, name: &str, phase: PodPhase, words: &str| {
+    let says = |s: &crate::ground::Seen, name: &str, phase: PodPhase, words: &str| {
         s.of(name).first().is_some_and(|p| {
             p.status.phase == phase && p.status.reason.as_ref().is_some_and(|r| r.contains(words))
         })
@@ -290,7 +291,7 @@ async fn logs_exec_connections_and_figures() {
     let mut begins = 0;
     let mut moments = Vec::new();
     while begins < 3 {
-        let line = tokio::time::timeout(ground::LONG, lines.next())
+        let line = tokio::time::timeout(crate::ground::LONG, lines.next())
             .await
             .expect("lines of every run come")
             .unwrap()

@@ -1,12 +1,6 @@
 //! What every test of this crate stands on: an engine with a platform of its own on the real daemon, watched,
 //! and cleaned away in the end, whatever the end is.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part of this"
-)]
-
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -27,25 +21,25 @@ use coracle_task::Supervisor;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
-pub const IMAGE: &str = "coracle-test:1";
+pub(crate) const IMAGE: &str = "coracle-test:1";
 /// More than anything takes on a machine that others use too.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A platform of its own; everything of it is removed when this is dropped.
-pub struct Platform {
-    pub id: String,
+pub(crate) struct Platform {
+    pub(crate) id: String,
 }
 
 impl Platform {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let next = NEXT.fetch_add(1, Ordering::SeqCst);
         let id = format!("{:06x}{next:02x}", std::process::id());
         Self { id }
     }
 
-    pub fn config(&self, supervisor: &Supervisor) -> DockerConfig {
+    pub(crate) fn config(&self, supervisor: &Supervisor) -> DockerConfig {
         DockerConfig {
             // Apart from the default pool, where other platforms on this daemon live.
             subnet_pool: (Ipv4Addr::new(10, 213, 0, 0), 16),
@@ -53,11 +47,11 @@ impl Platform {
         }
     }
 
-    pub fn containers(&self) -> Vec<String> {
+    pub(crate) fn containers(&self) -> Vec<String> {
         lines(&["ps", "-aq", "--filter", &self.filter()])
     }
 
-    pub fn networks(&self) -> Vec<String> {
+    pub(crate) fn networks(&self) -> Vec<String> {
         lines(&["network", "ls", "-q", "--filter", &self.filter()])
     }
 
@@ -65,15 +59,18 @@ impl Platform {
         format!("label=io.coracle.platform={}", self.id)
     }
 
-    pub fn container_of(&self, pod: &PodId) -> String {
+    pub(crate) fn container_of(&self, pod: &PodId) -> String {
         format!("coracle-{}-{}.{}", self.id, pod.project, pod.name)
     }
 }
 
 impl Drop for Platform {
     fn drop(&mut self) {
-        for id in self.containers() {
-            quiet(&["rm", "-f", "-v", &id]);
+        // A request of an engine that was just ended may still be on its way.
+        for _ in 0..3 {
+            for id in self.containers() {
+                quiet(&["rm", "-f", "-v", &id]);
+            }
         }
         for id in self.networks() {
             quiet(&["network", "rm", &id]);
@@ -88,7 +85,7 @@ impl Drop for Platform {
 }
 
 /// Runs `docker` and gives its output.
-pub fn docker(arguments: &[&str]) -> String {
+pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = Command::new("/usr/bin/docker")
         .args(arguments)
         .output()
@@ -101,7 +98,7 @@ pub fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-pub fn quiet(arguments: &[&str]) {
+pub(crate) fn quiet(arguments: &[&str]) {
     let output = Command::new("/usr/bin/docker").args(arguments).output();
     assert!(output.is_ok(), "docker runs");
 }
@@ -114,20 +111,20 @@ fn lines(arguments: &[&str]) -> Vec<String> {
 }
 
 /// An engine and what it told so far.
-pub struct Ground {
-    pub engine: Arc<DockerEngine>,
-    pub supervisor: Supervisor,
-    pub platform: Arc<Platform>,
-    pub seen: Seen,
+pub(crate) struct Ground {
+    pub(crate) engine: Arc<DockerEngine>,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) platform: Arc<Platform>,
+    pub(crate) seen: Seen,
 }
 
 impl Ground {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::on(Arc::new(Platform::new())).await
     }
 
     /// An engine on a platform that may have pods from another one's life.
-    pub async fn on(platform: Arc<Platform>) -> Self {
+    pub(crate) async fn on(platform: Arc<Platform>) -> Self {
         let supervisor = Supervisor::new("test");
         let engine = DockerEngine::connect(platform.config(&supervisor))
             .await
@@ -143,12 +140,12 @@ impl Ground {
     }
 
     /// Ends the engine as a crash would: nothing is tidied up.
-    pub async fn crash(self) -> Arc<Platform> {
+    pub(crate) async fn crash(self) -> Arc<Platform> {
         self.supervisor.shutdown(Duration::ZERO).await;
-        self.platform
+        Arc::clone(&self.platform)
     }
 
-    pub async fn apply(&self, workload: Workload) {
+    pub(crate) async fn apply(&self, workload: Workload) {
         self.engine
             .apply(workload)
             .await
@@ -156,7 +153,7 @@ impl Ground {
     }
 
     /// Waits until exactly so many pods of a workload exist and are ready.
-    pub async fn ready(&mut self, name: &str, count: usize) -> Vec<ObservedPod> {
+    pub(crate) async fn ready(&mut self, name: &str, count: usize) -> Vec<ObservedPod> {
         self.seen
             .until(&format!("{count} of {name} are ready"), |seen| {
                 let pods = seen.of(name);
@@ -166,25 +163,32 @@ impl Ground {
         self.seen.of(name)
     }
 
-    pub async fn gone(&mut self, name: &str) {
+    pub(crate) async fn gone(&mut self, name: &str) {
         self.seen
             .until(&format!("{name} is gone"), |seen| seen.of(name).is_empty())
             .await;
     }
 }
 
+impl Drop for Ground {
+    fn drop(&mut self) {
+        // Or the engine would make again what the platform's end takes away.
+        self.supervisor.token().cancel();
+    }
+}
+
 /// What a watcher knows.
-pub struct Seen {
+pub(crate) struct Seen {
     events: BoxStream<'static, EngineEvent>,
-    pub pods: BTreeMap<PodId, ObservedPod>,
-    pub nodes: BTreeMap<String, Node>,
-    pub synced: bool,
+    pub(crate) pods: BTreeMap<PodId, ObservedPod>,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) synced: bool,
     /// Every phase that a pod was told in, in order.
-    pub phases: BTreeMap<PodId, Vec<PodPhase>>,
+    pub(crate) phases: BTreeMap<PodId, Vec<PodPhase>>,
 }
 
 impl Seen {
-    pub fn new(events: BoxStream<'static, EngineEvent>) -> Self {
+    pub(crate) fn new(events: BoxStream<'static, EngineEvent>) -> Self {
         Self {
             events,
             pods: BTreeMap::new(),
@@ -194,7 +198,7 @@ impl Seen {
         }
     }
 
-    pub fn of(&self, workload: &str) -> Vec<ObservedPod> {
+    pub(crate) fn of(&self, workload: &str) -> Vec<ObservedPod> {
         self.pods
             .values()
             .filter(|pod| pod.workload.name.as_str() == workload)
@@ -202,11 +206,7 @@ impl Seen {
             .collect()
     }
 
-    pub fn get(&self, pod: &PodId) -> &ObservedPod {
-        &self.pods[pod]
-    }
-
-    pub async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !done(self) {
                 match self.events.next().await.expect("the watch goes on") {
@@ -243,18 +243,18 @@ impl Seen {
     }
 }
 
-pub fn project() -> ProjectName {
+pub(crate) fn project() -> ProjectName {
     ProjectName::new("default").unwrap()
 }
 
-pub fn pod_id(name: &str) -> PodId {
+pub(crate) fn pod_id(name: &str) -> PodId {
     PodId {
         project: project(),
         name: PodName::new(name).unwrap(),
     }
 }
 
-pub fn workload_id(name: &str) -> WorkloadId {
+pub(crate) fn workload_id(name: &str) -> WorkloadId {
     WorkloadId {
         project: project(),
         name: PodName::new(name).unwrap(),
@@ -262,7 +262,7 @@ pub fn workload_id(name: &str) -> WorkloadId {
 }
 
 /// A web server.
-pub fn web(name: &str, kind: WorkloadKind) -> Workload {
+pub(crate) fn web(name: &str, kind: WorkloadKind) -> Workload {
     Workload {
         id: workload_id(name),
         generation: 1,
@@ -284,7 +284,7 @@ pub fn web(name: &str, kind: WorkloadKind) -> Workload {
 }
 
 /// Something that listens on nothing.
-pub fn command(name: &str, kind: WorkloadKind, words: &[&str]) -> Workload {
+pub(crate) fn command(name: &str, kind: WorkloadKind, words: &[&str]) -> Workload {
     let mut workload = web(name, kind);
     workload.template.port = None;
     workload.template.command = Some(CommandLine::Exec(
@@ -293,10 +293,10 @@ pub fn command(name: &str, kind: WorkloadKind, words: &[&str]) -> Workload {
     workload
 }
 
-pub fn replicas(replicas: u32) -> WorkloadKind {
+pub(crate) fn replicas(replicas: u32) -> WorkloadKind {
     WorkloadKind::Replicated { replicas }
 }
 
-pub fn env(name: &str) -> EnvName {
+pub(crate) fn env(name: &str) -> EnvName {
     EnvName::new(name).unwrap()
 }
