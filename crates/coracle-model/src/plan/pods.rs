@@ -96,7 +96,8 @@ fn expires(record: &Pod, pods: &[&ObservedPod]) -> Option<DateTime<Utc>> {
         }
         Some(pod) if pod.status.started.is_some() => return None,
         // Nobody attached to it yet.
-        _ => record.metadata.created,
+        Some(pod) => pod.created,
+        None => record.metadata.created,
     };
     Some(after(since, TASK_KEPT))
 }

@@ -1,0 +1,11 @@
+//! The controllers against a simulated engine, on virtual time.
+
+#![expect(clippy::unwrap_used, reason = "tests and what they stand on")]
+
+mod builds;
+mod crashes;
+mod memory;
+mod platform;
+mod pods;
+mod rollouts;
+mod stop;
