@@ -4,7 +4,8 @@
 //! each case, and ways to break it from outside) and gets every case as a test of its own from
 //! [`engine_conformance!`](crate::engine_conformance). All cases use one image, the project's test image
 //! (`images/test`), with real command lines; nothing waits for a time to pass, everything waits for something to
-//! be observed, within [`World::patience`]. So the same suite runs against a daemon and in virtual time.
+//! be observed, within [`World::patience`]. (In commands: `timeout 5 wget …`, as BusyBox's own `wget -T`, linked
+//! statically, crashes when it looks up a name.) So the same suite runs against a daemon and in virtual time.
 //!
 //! ```text
 //! coracle_engine::engine_conformance!(#[tokio::test(start_paused = true)] SimFactory::default());

@@ -177,6 +177,8 @@ fn command(
     let number = |text: Option<&&str>| text.and_then(|t| t.parse::<i64>().ok()).unwrap_or(0);
     let steps = match (name.as_str(), text.as_slice()) {
         ("exec", _) => return command(when, args, redirect, env),
+        // Nothing that it is used with hangs here.
+        ("timeout", [_time, ..]) => return command(when, &args[1..], redirect, env),
         ("sh" | "/bin/sh", ["-c", script, ..]) => return script_lines(script, env),
         (":" | "true" | "mkdir" | "chmod" | "sync", _) => vec![Step::Status(0)],
         ("false", _) => vec![Step::Status(1)],

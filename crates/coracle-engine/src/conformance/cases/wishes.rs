@@ -277,7 +277,7 @@ pub async fn owner_and_environment_are_kept(t: &Bench) {
     assert!(pod.status.address.is_some());
     assert!(pod.status.node.is_some());
     assert!(pod.status.started.is_some());
-    let (_, text) = t.exec(&pod.id, "printenv HOSTILE").await;
+    let (_, text) = t.exec(&pod.id, "echo \"$HOSTILE\"").await;
     assert_eq!(text, format!("{hostile}\n"));
     t.begin_anew().await;
     let again = t.phase(&web, PodPhase::Ready).await;
