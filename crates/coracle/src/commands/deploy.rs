@@ -1,0 +1,304 @@
+//! `coracle deploy`: from a folder or an image to a URL.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+
+use coracle_builder::plan::read_manifest;
+use coracle_builder::{Limits, scan};
+use coracle_client::Client;
+use coracle_client::release::{MissingApp, NewRelease};
+use coracle_model::build::{Build, BuildPhase};
+use coracle_model::name::{AppName, ImageRef};
+use coracle_model::release::ReleaseNumber;
+use futures::StreamExt as _;
+
+use crate::context::Context;
+use crate::error::{CliError, Result};
+use crate::output::{Format, Progress};
+use crate::table::bytes;
+
+use super::rollout::{self, goes_on};
+
+/// So many of the last lines of a build that failed are shown.
+const LAST_LINES: usize = 20;
+/// The longest name of an app.
+const MOST_NAME: usize = 30;
+
+/// Deploy a folder or an image, and wait until it is live
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeployArgs {
+    /// The folder with the source [default: the present folder]
+    path: Option<PathBuf>,
+    /// The app [default: what coracle.toml says, else the folder's or image's name]
+    #[arg(long, value_name = "APP")]
+    app: Option<AppName>,
+    /// Deploy this image instead of building a source; a PATH is then only read for its coracle.toml
+    #[arg(long, value_name = "IMAGE", conflicts_with = "git")]
+    image: Option<ImageRef>,
+    /// Deploy from a Git repository: not in this version
+    #[arg(long, value_name = "URL#REF", hide = true)]
+    git: Option<String>,
+    /// Return as soon as the platform has taken it
+    #[arg(long)]
+    no_wait: bool,
+}
+
+pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
+    if args.git.is_some() {
+        return Err(CliError::usage("--git: deploying from Git is not in this version")
+            .hint("clone the repository and deploy its folder"));
+    }
+    let client = context.client()?;
+    let mut progress = context.printer.progress("preparing");
+    let (app, number) = match &args.image {
+        Some(image) => from_image(&args, image, context, &client, &mut progress).await?,
+        None => {
+            let path = args.path.clone().unwrap_or_else(|| PathBuf::from("."));
+            let app = match args.app.clone() {
+                Some(app) => app,
+                None => app_of_folder(&path)?,
+            };
+            let build = upload(&path, &app, context, &client, &mut progress).await?;
+            if args.no_wait {
+                progress.end();
+                return tell_name(context, &build, &build.metadata.name);
+            }
+            let build = wait_build(&build, &app, context, &client, &mut progress).await?;
+            let number = build.status.release.ok_or_else(|| {
+                CliError::new(format!("build {} of {app} made no release", build.metadata.name))
+            })?;
+            (app, number)
+        }
+    };
+    if args.no_wait {
+        progress.end();
+        let release = client.release(&context.project, &app, number).await?;
+        return tell_name(context, &release, &release.metadata.name);
+    }
+    let waited = rollout::wait(context, &client, &app, number, &mut progress).await;
+    progress.end();
+    let release = waited?;
+    if context.printer.format() == Format::Json {
+        return context.printer.json(&release);
+    }
+    context.printer.note(&format!("release {number} of {app} is live"))?;
+    tell_url(context, &client, &app).await
+}
+
+/// The app's URL, on a line of its own.
+pub(crate) async fn tell_url(context: &Context, client: &Client, app: &AppName) -> Result {
+    match client.app(&context.project, app).await?.status.url {
+        Some(url) => context.printer.line(&url),
+        None => context.printer.note(&format!("{app} has no web process, and so no URL")),
+    }
+}
+
+fn tell_name(context: &Context, object: &impl serde::Serialize, name: &str) -> Result {
+    match context.printer.format() {
+        Format::Json => context.printer.json(object),
+        Format::Table => context.printer.line(name),
+    }
+}
+
+async fn from_image(
+    args: &DeployArgs,
+    image: &ImageRef,
+    context: &Context,
+    client: &Client,
+    progress: &mut Progress,
+) -> Result<(AppName, ReleaseNumber)> {
+    let manifest = match &args.path {
+        Some(path) => Some(read_manifest(path).map_err(|error| refused(&error.to_problem()))?),
+        None => None,
+    };
+    let named = args
+        .app
+        .clone()
+        .or_else(|| manifest.as_ref().and_then(|manifest| manifest.app.clone()));
+    let app = match (named, &args.path) {
+        (Some(app), _) => app,
+        (None, Some(path)) => app_of_folder(path)?,
+        (None, None) => app_of_image(image)?,
+    };
+    progress.say(&format!("releasing {image}"));
+    let new = NewRelease::Image {
+        image: image.clone(),
+        config: manifest.map(|manifest| manifest.run),
+    };
+    let release = client
+        .create_release(&context.project, &app, &new, MissingApp::Create)
+        .await?;
+    Ok((app, release.spec.number))
+}
+
+async fn upload(
+    path: &Path,
+    app: &AppName,
+    context: &Context,
+    client: &Client,
+    progress: &mut Progress,
+) -> Result<Build> {
+    let folder = path.to_owned();
+    let found = tokio::task::spawn_blocking(move || scan(&folder, &Limits::default()))
+        .await
+        .map_err(|error| CliError::caused("the folder cannot be read", &error))?
+        .map_err(|error| CliError::new(error.to_string()))?;
+    for skipped in &found.skipped {
+        progress.keep(&format!("left out {}: {}", skipped.path, skipped.why));
+    }
+    let (files, total) = (found.files, found.bytes);
+    progress.say(&format!("uploading {files} files, {}", bytes(total)));
+    let bar = progress.bytes(total);
+    let shown = bar.clone();
+    let uploading = client.upload(&context.project, app, found, MissingApp::Create, move |done| {
+        shown.set_position(done.bytes);
+    });
+    let uploaded = tokio::select! {
+        uploaded = uploading => uploaded,
+        _ = tokio::signal::ctrl_c() => {
+            progress.resume(&bar);
+            return Err(CliError { status: 130, ..CliError::new("interrupted: nothing was deployed") });
+        }
+    };
+    progress.resume(&bar);
+    Ok(uploaded?)
+}
+
+async fn wait_build(
+    build: &Build,
+    app: &AppName,
+    context: &Context,
+    client: &Client,
+    progress: &mut Progress,
+) -> Result<Build> {
+    let number = build.spec.number;
+    progress.say(&format!("build b{number} is queued"));
+    let mut last: VecDeque<String> = VecDeque::with_capacity(LAST_LINES);
+    let following = async {
+        let mut lines = client.follow_build_log(&context.project, app, number);
+        while let Some(line) = lines.next().await {
+            let line = line?;
+            match &line.state {
+                Some(_state) => progress.say(&line.text),
+                None => progress.detail(&line.text),
+            }
+            if last.len() == LAST_LINES {
+                last.pop_front();
+            }
+            last.push_back(line.text);
+        }
+        let mut stages = client.wait_build(&context.project, app, number);
+        let mut ended = None;
+        while let Some(stage) = stages.next().await {
+            ended = Some(stage?);
+        }
+        Ok::<_, CliError>(ended)
+    };
+    let ended = tokio::select! {
+        ended = following => ended?,
+        _ = tokio::signal::ctrl_c() => {
+            let follow = format!("coracle builds log {app} {number} -f; coracle releases");
+            return Err(goes_on(app, &format!("build b{number}"), &follow));
+        }
+    };
+    let Some(ended) = ended else {
+        return Err(CliError::new(format!("nothing was told of build b{number}")));
+    };
+    let reason = ended.status.reason.as_deref().unwrap_or("no reason is known");
+    match ended.status.phase {
+        BuildPhase::Succeeded => Ok(ended),
+        BuildPhase::Cancelled => {
+            Err(CliError::new(format!("build b{number} of {app} was cancelled: {reason}")))
+        }
+        BuildPhase::Queued | BuildPhase::Running | BuildPhase::Failed => {
+            let mut message = format!("build b{number} of {app} failed: {reason}");
+            for line in &last {
+                message.push_str("\n  | ");
+                message.push_str(line);
+            }
+            Err(CliError::new(message)
+                .hint(format!("`coracle builds log {app} {number}` has the whole log")))
+        }
+    }
+}
+
+fn refused(problem: &coracle_model::problem::Problem) -> CliError {
+    CliError::from(problem.clone())
+}
+
+/// What `coracle.toml` says, else the folder's name.
+fn app_of_folder(path: &Path) -> Result<AppName> {
+    let root = path
+        .canonicalize()
+        .map_err(|error| CliError::caused(format!("{} cannot be read", path.display()), &error))?;
+    if !root.is_dir() {
+        return Err(CliError::new(format!("{} is no folder", path.display()))
+            .hint("name the folder that has the Dockerfile"));
+    }
+    let manifest = read_manifest(&root).map_err(|error| refused(&error.to_problem()))?;
+    if let Some(app) = manifest.app {
+        return Ok(app);
+    }
+    let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    named_after(name, "folder")
+}
+
+/// The last part of the image's path.
+fn app_of_image(image: &ImageRef) -> Result<AppName> {
+    let path = image.as_str().split('@').next().unwrap_or_default();
+    let last = path.rsplit('/').next().unwrap_or_default();
+    let name = last.split(':').next().unwrap_or_default();
+    if name == "sha256" {
+        return Err(CliError::usage("this image has no name to call the app after")
+            .hint("name the app with --app"));
+    }
+    named_after(name, "image")
+}
+
+/// A valid name made of one that may not be.
+fn named_after(name: &str, what: &str) -> Result<AppName> {
+    let mut made = String::new();
+    for c in name.chars().flat_map(char::to_lowercase) {
+        if c.is_ascii_lowercase() || (c.is_ascii_digit() && !made.is_empty()) {
+            made.push(c);
+        } else if !made.is_empty() && !made.ends_with('-') {
+            made.push('-');
+        }
+    }
+    made.truncate(MOST_NAME);
+    let made = made.trim_end_matches('-');
+    AppName::new(made).map_err(|_told_better| {
+        let shown = coracle_model::name::shown(name);
+        CliError::usage(format!("the {what}'s name {shown} makes no app name"))
+            .hint("name the app with --app")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_folder_makes_a_valid_name() {
+        let made = |name: &str| named_after(name, "folder").map(|app| app.to_string()).ok();
+        assert_eq!(made("hello").as_deref(), Some("hello"));
+        assert_eq!(made("My Shop_2.0").as_deref(), Some("my-shop-2-0"));
+        assert_eq!(made("2048-game!").as_deref(), Some("game"));
+        assert_eq!(made("-x-").as_deref(), Some("x"));
+        assert_eq!(made(&"a".repeat(40)).map(|name| name.len()), Some(30));
+        assert_eq!(made("2048"), None);
+        assert_eq!(made(""), None);
+    }
+
+    #[test]
+    fn an_image_names_its_app() {
+        let made = |image: &str| {
+            let image = ImageRef::new(image).unwrap();
+            app_of_image(&image).map(|app| app.to_string()).ok()
+        };
+        assert_eq!(made("nginx:1.27").as_deref(), Some("nginx"));
+        assert_eq!(made("localhost:5000/team/web-shop").as_deref(), Some("web-shop"));
+        assert_eq!(made("coracle-test:1").as_deref(), Some("coracle-test"));
+        assert_eq!(made(&format!("sha256:{}", "a".repeat(64))), None);
+    }
+}

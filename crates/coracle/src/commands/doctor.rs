@@ -1,0 +1,303 @@
+//! `coracle doctor`: what is wrong, and how to mend it. Works when the platform is down.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use coracle_docker::{DockerConfig, DockerEngine};
+use coracle_engine::Engine as _;
+use coracle_task::Supervisor;
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::data_dir::{DataDir, Part};
+use crate::error::{CliError, Result, chain};
+use crate::settings::{DataDirArg, PlatformSettings};
+use crate::table::{Cell, Table, bytes};
+
+/// How long one check may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Less room than this is a fault.
+const LEAST_ROOM: u64 = 512 << 20;
+/// Less room than this is worth a word.
+const LITTLE_ROOM: u64 = 4 << 30;
+
+/// Check Docker, ports, disk, store and registry, and say how to mend what is wrong
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    place: DataDirArg,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+impl Check {
+    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Ok,
+            found: found.into(),
+            mend: None,
+        }
+    }
+
+    fn warn(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Warn,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
+    }
+
+    fn fail(what: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self {
+            what,
+            verdict: Verdict::Fail,
+            found: found.into(),
+            mend: Some(mend.into()),
+        }
+    }
+
+    fn of_error(what: &'static str, error: CliError) -> Self {
+        let mend = error.hint.clone().unwrap_or_default();
+        Self::fail(what, error.message, mend)
+    }
+}
+
+pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result {
+    let data = args.place.resolve()?;
+    let mut checks = vec![docker().await, data_dir(&data), room("disk", data.path())];
+    let settings = match PlatformSettings::read(&data.settings()) {
+        Ok(settings) => settings.unwrap_or_default(),
+        Err(error) => {
+            checks.push(Check::of_error("settings", error));
+            PlatformSettings::default()
+        }
+    };
+    checks.push(store(&data));
+    for part in [Part::Serve, Part::Gateway] {
+        checks.push(process(&data, &settings, part));
+    }
+    checks.push(api(&data, &settings).await);
+    checks.push(registry(&data, &settings).await);
+    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
+    context.printer.list(checks, table)?;
+    match failed {
+        0 => Ok(()),
+        1 => Err(CliError::new("1 check failed")),
+        n => Err(CliError::new(format!("{n} checks failed"))),
+    }
+}
+
+fn table(checks: &[Check]) -> Table {
+    let mut table = Table::new(&["CHECK", "STATE", "FOUND"], "nothing was checked");
+    for check in checks {
+        table.row(vec![
+            check.what.into(),
+            Cell::phase(&check.verdict),
+            (&check.found).into(),
+        ]);
+        if let Some(mend) = check.mend.as_ref().filter(|mend| !mend.is_empty()) {
+            table.row(vec!["".into(), "".into(), format!("→ {mend}").into()]);
+        }
+    }
+    table
+}
+
+async fn docker() -> Check {
+    const WHAT: &str = "docker";
+    let supervisor = Supervisor::new("doctor");
+    let asked = async {
+        let config = DockerConfig::new("coracle-doctor", supervisor.clone());
+        let engine = DockerEngine::connect(config).await?;
+        let version = engine.ping().await?;
+        let node = engine.nodes().await?.into_iter().next();
+        coracle_engine_result(version.software, node)
+    };
+    let answer = tokio::time::timeout(PATIENCE, asked).await;
+    supervisor.shutdown(Duration::from_millis(100)).await;
+    match answer {
+        Ok(Ok(found)) => Check::ok(WHAT, found),
+        Ok(Err(error)) => Check::fail(
+            WHAT,
+            chain(&error),
+            "install it with `apt-get install docker.io`, start it with `systemctl start docker`, and let this user use it (`usermod -aG docker USER`)",
+        ),
+        Err(_elapsed) => Check::fail(
+            WHAT,
+            format!("no answer within {} s", PATIENCE.as_secs()),
+            "look into its log: journalctl -u docker",
+        ),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "tells the block's error type")]
+fn coracle_engine_result(
+    software: String,
+    node: Option<coracle_model::node::Node>,
+) -> std::result::Result<String, coracle_engine::EngineError> {
+    Ok(match node {
+        Some(node) if !node.status.runtime.is_empty() => {
+            format!("{}, {}", node.status.runtime, node.status.os)
+        }
+        _ => software,
+    })
+}
+
+fn data_dir(data: &DataDir) -> Check {
+    const WHAT: &str = "data directory";
+    let folder = data.path().display();
+    if !data.path().exists() {
+        return Check::warn(WHAT, format!("{folder} is not there yet"), "`coracle up` makes it");
+    }
+    if let Some(mode) = data.open_mode() {
+        return Check::warn(
+            WHAT,
+            format!("others may look into {folder} (mode {mode:o})"),
+            format!("chmod 700 {folder}"),
+        );
+    }
+    match std::fs::read_dir(data.path()) {
+        Ok(_) => Check::ok(WHAT, folder.to_string()),
+        Err(error) => Check::fail(
+            WHAT,
+            format!("{folder}: {error}"),
+            "run this as the user who started the platform",
+        ),
+    }
+}
+
+/// The nearest folder that exists: that is where the data directory will be.
+fn existing(path: &Path) -> PathBuf {
+    let found = path.ancestors().find(|folder| folder.exists());
+    found.unwrap_or_else(|| Path::new("/")).to_owned()
+}
+
+fn room(what: &'static str, path: &Path) -> Check {
+    let folder = existing(path);
+    let shown = folder.display();
+    match rustix::fs::statvfs(&folder) {
+        Err(error) => Check::fail(what, format!("{shown}: {error}"), "look at the file system"),
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let told = format!("{} free at {shown}", bytes(free));
+            let mend = "make room: `docker system df` shows what Docker has";
+            if free < LEAST_ROOM {
+                Check::fail(what, told, mend)
+            } else if free < LITTLE_ROOM {
+                Check::warn(what, told, mend)
+            } else {
+                Check::ok(what, told)
+            }
+        }
+    }
+}
+
+fn store(data: &DataDir) -> Check {
+    const WHAT: &str = "store";
+    let file = data.path().join("store/store.redb");
+    match std::fs::metadata(&file) {
+        Ok(found) => Check::ok(WHAT, format!("{}, {}", file.display(), bytes(found.len()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Check::warn(WHAT, "there is none yet", "`coracle up` makes it")
+        }
+        Err(error) => Check::fail(
+            WHAT,
+            format!("{}: {error}", file.display()),
+            "run this as the user who started the platform",
+        ),
+    }
+}
+
+/// Runs it and answers its port, or is the port free for it?
+fn process(data: &DataDir, settings: &PlatformSettings, part: Part) -> Check {
+    let (flag, address, local) = match part {
+        Part::Serve => ("--listen", settings.listen, settings.local_listen()),
+        Part::Gateway => ("--http", settings.http, settings.local_http()),
+    };
+    let what = part.noun();
+    match data.running(part) {
+        Err(error) => Check::of_error(what, error),
+        Ok(Some(process)) => {
+            let id = process.id();
+            if answers(local) {
+                Check::ok(what, format!("process {id} listens on {address}"))
+            } else {
+                Check::fail(
+                    what,
+                    format!("process {id} runs, but {local} takes no connections"),
+                    format!("look into {}", data.log(part).display()),
+                )
+            }
+        }
+        Ok(None) => match TcpListener::bind(address) {
+            Ok(_free) => Check::warn(
+                what,
+                format!("does not run; {address} is free"),
+                "`coracle up` starts it",
+            ),
+            Err(error) => {
+                Check::of_error(what, crate::serve::cannot_listen(flag, address, &error))
+            }
+        },
+    }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&address, PATIENCE).is_ok()
+}
+
+async fn get(url: String) -> std::result::Result<reqwest::Response, String> {
+    let asked = async { reqwest::get(&url).await };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(chain(&error.without_url())),
+        Err(_elapsed) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn api(data: &DataDir, settings: &PlatformSettings) -> Check {
+    const WHAT: &str = "api";
+    if !matches!(data.running(Part::Serve), Ok(Some(_))) {
+        return Check::warn(WHAT, "not asked: the control plane does not run", "");
+    }
+    let log = data.log(Part::Serve);
+    let mend = format!("look into {}", log.display());
+    match get(format!("{}/readyz", settings.url())).await {
+        Ok(answer) if answer.status().is_success() => Check::ok(WHAT, "ready"),
+        Ok(answer) => Check::fail(WHAT, format!("answers with {}", answer.status()), mend),
+        Err(error) => Check::fail(WHAT, error, mend),
+    }
+}
+
+async fn registry(data: &DataDir, settings: &PlatformSettings) -> Check {
+    const WHAT: &str = "registry";
+    if !matches!(data.running(Part::Serve), Ok(Some(_))) {
+        return Check::warn(WHAT, "not asked: the control plane does not run", "");
+    }
+    let mend = format!("look into {}", data.log(Part::Serve).display());
+    match get(format!("{}/v2/", settings.url())).await {
+        // Nobody gets in without credentials: that it asks for them is what shows that it is there.
+        Ok(answer) if matches!(answer.status().as_u16(), 200 | 401) => {
+            Check::ok(WHAT, format!("answers at {}", settings.local_listen()))
+        }
+        Ok(answer) => Check::fail(WHAT, format!("answers with {}", answer.status()), mend),
+        Err(error) => Check::fail(WHAT, error, mend),
+    }
+}

@@ -1,0 +1,1 @@
+//! The reference of the command line, made of its help.

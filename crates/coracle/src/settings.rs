@@ -1,0 +1,254 @@
+//! How a platform is started: from flags, then the environment, then what was remembered, then defaults.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use coracle_model::name::Hostname;
+use serde::{Deserialize, Serialize};
+
+use crate::data_dir::DataDir;
+use crate::env_vars;
+use crate::error::{CliError, Result};
+
+/// Flags of `up` and `serve`.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct PlatformArgs {
+    #[command(flatten)]
+    pub(crate) place: DataDirArg,
+    /// Address of the API, the dashboard and the registry [default: 127.0.0.1:7070]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::LISTEN)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address of applications [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP)]
+    pub(crate) http: Option<SocketAddr>,
+    /// Address of applications over TLS: comes in a later version
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) https: Option<SocketAddr>,
+    /// Applications are served at APP.DOMAIN [default: localhost]
+    #[arg(long, value_name = "DOMAIN", env = env_vars::DOMAIN)]
+    pub(crate) domain: Option<Hostname>,
+    /// What runs the pods [default: docker]
+    #[arg(long, value_enum)]
+    pub(crate) engine: Option<EngineKind>,
+    /// Where API objects are kept [default: embedded]
+    #[arg(long, value_enum)]
+    pub(crate) store: Option<StoreKind>,
+    /// Addresses of etcd, with `--store etcd`
+    #[arg(long, value_name = "URL,…", value_delimiter = ',')]
+    pub(crate) etcd_endpoints: Vec<String>,
+}
+
+/// Which data directory.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct DataDirArg {
+    /// Where everything is kept [default: /var/lib/coracle for root, else ~/.local/share/coracle]
+    #[arg(long, value_name = "FOLDER", env = env_vars::DATA_DIR)]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+impl DataDirArg {
+    pub(crate) fn resolve(&self) -> Result<DataDir> {
+        DataDir::resolve(self.data_dir.as_deref())
+    }
+}
+
+/// What runs the pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EngineKind {
+    /// Docker Engine on this machine
+    #[default]
+    Docker,
+    /// A Kubernetes cluster: comes in a later version
+    Kubernetes,
+}
+
+/// Where API objects are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    /// A file in the data directory
+    #[default]
+    Embedded,
+    /// An etcd cluster: comes in a later version
+    Etcd,
+}
+
+/// How a platform is started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct PlatformSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) http: SocketAddr,
+    pub(crate) domain: Hostname,
+    pub(crate) engine: EngineKind,
+    pub(crate) store: StoreKind,
+}
+
+impl Default for PlatformSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
+            http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            domain: localhost(),
+            engine: EngineKind::default(),
+            store: StoreKind::default(),
+        }
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the literal is a host name; a test parses it")]
+fn localhost() -> Hostname {
+    Hostname::new("localhost").expect("a host name")
+}
+
+impl PlatformSettings {
+    /// What `args` say, and where they say nothing what `remembered` says.
+    pub(crate) fn choose(args: &PlatformArgs, remembered: Option<Self>) -> Result<Self> {
+        if args.https.is_some() {
+            return Err(CliError::usage("--https: TLS comes in a later version")
+                .hint("put a TLS terminator in front of --http until then"));
+        }
+        let before = remembered.unwrap_or_default();
+        let chosen = Self {
+            listen: args.listen.unwrap_or(before.listen),
+            http: args.http.unwrap_or(before.http),
+            domain: args.domain.clone().unwrap_or(before.domain),
+            engine: args.engine.unwrap_or(before.engine),
+            store: args.store.unwrap_or(before.store),
+        };
+        if chosen.engine == EngineKind::Kubernetes {
+            return Err(
+                CliError::usage("--engine kubernetes: this engine comes in a later version")
+                    .hint("use --engine docker"),
+            );
+        }
+        if chosen.store == StoreKind::Etcd || !args.etcd_endpoints.is_empty() {
+            return Err(
+                CliError::usage("--store etcd: this store comes in a later version")
+                    .hint("use --store embedded, without --etcd-endpoints"),
+            );
+        }
+        for (flag, address) in [("--listen", chosen.listen), ("--http", chosen.http)] {
+            if address.port() == 0 {
+                return Err(CliError::usage(format!("{flag} {address}: use a port from 1 to 65535")));
+            }
+        }
+        if chosen.listen.port() == chosen.http.port() && overlap(chosen.listen.ip(), chosen.http.ip()) {
+            return Err(CliError::usage(format!(
+                "--listen {} and --http {} are the same port: choose two",
+                chosen.listen, chosen.http
+            )));
+        }
+        Ok(chosen)
+    }
+
+    /// What was remembered in `path`.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(CliError::caused(format!("{} cannot be read", path.display()), &error));
+            }
+        };
+        toml::from_str(&text).map(Some).map_err(|error| {
+            let reason = error.message().replace('\n', " ");
+            CliError::new(format!("{} is damaged: {reason}", path.display()))
+                .hint("mend it, or delete it and give the settings as flags again")
+        })
+    }
+
+    /// Remembers them in `path`.
+    pub(crate) fn write(&self, path: &Path) -> Result {
+        let fail = |error: &dyn std::error::Error| {
+            CliError::caused(format!("{} cannot be written", path.display()), error)
+        };
+        let text = toml::to_string(self).map_err(|error| fail(&error))?;
+        let text = format!("# How `coracle up` starts this platform. Written by it; its flags change it.\n{text}");
+        coracle_control::vault::write_private(path, text.as_bytes()).map_err(|error| fail(&error))
+    }
+
+    /// The address of the API as this machine reaches it.
+    pub(crate) fn local_listen(&self) -> SocketAddr {
+        local(self.listen)
+    }
+
+    /// The address of applications as this machine reaches it.
+    pub(crate) fn local_http(&self) -> SocketAddr {
+        local(self.http)
+    }
+
+    /// The base URL of the API as this machine reaches it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.local_listen())
+    }
+}
+
+fn local(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))
+    } else {
+        address
+    }
+}
+
+fn overlap(a: IpAddr, b: IpAddr) -> bool {
+    a == b || a.is_unspecified() || b.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args() -> PlatformArgs {
+        PlatformArgs::default()
+    }
+
+    #[test]
+    fn flags_come_before_what_was_remembered() {
+        let remembered = PlatformSettings {
+            listen: "0.0.0.0:7171".parse().unwrap(),
+            http: "127.0.0.1:81".parse().unwrap(),
+            ..PlatformSettings::default()
+        };
+        let flags = PlatformArgs {
+            http: Some("127.0.0.1:82".parse().unwrap()),
+            ..args()
+        };
+        let chosen = PlatformSettings::choose(&flags, Some(remembered)).unwrap();
+        assert_eq!(chosen.listen.to_string(), "0.0.0.0:7171");
+        assert_eq!(chosen.http.to_string(), "127.0.0.1:82");
+        assert_eq!(chosen.url(), "http://127.0.0.1:7171");
+        assert_eq!(chosen.domain.as_str(), "localhost");
+    }
+
+    #[test]
+    fn what_is_remembered_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.toml");
+        assert_eq!(PlatformSettings::read(&path).unwrap(), None);
+        let settings = PlatformSettings::default();
+        settings.write(&path).unwrap();
+        assert_eq!(PlatformSettings::read(&path).unwrap(), Some(settings));
+        std::fs::write(&path, "lisen = 3").unwrap();
+        assert!(PlatformSettings::read(&path).unwrap_err().message.contains("is damaged"));
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_refused() {
+        let refused = |args: PlatformArgs| {
+            let error = PlatformSettings::choose(&args, None).unwrap_err();
+            assert_eq!(error.status, 2);
+            error.message
+        };
+        let https = Some("0.0.0.0:443".parse().unwrap());
+        assert!(refused(PlatformArgs { https, ..args() }).contains("TLS comes in a later version"));
+        let engine = Some(EngineKind::Kubernetes);
+        assert!(refused(PlatformArgs { engine, ..args() }).contains("--engine kubernetes"));
+        let store = Some(StoreKind::Etcd);
+        assert!(refused(PlatformArgs { store, ..args() }).contains("--store etcd"));
+        let listen = Some("127.0.0.1:8080".parse().unwrap());
+        assert!(refused(PlatformArgs { listen, ..args() }).contains("are the same port"));
+    }
+}
