@@ -1,0 +1,171 @@
+//! The control plane killed with SIGKILL at random moments.
+//!
+//! Theory of operation: while somebody deploys, scales, changes and deletes without a pause, and users ask a steady app,
+//! the control plane is killed at a random moment and started again; then everything that was asked for must come
+//! true, and Docker have exactly what the API says. `CORACLE_E2E_KILLS` says how often, `CORACLE_E2E_SEED` repeats a run's
+//! choices (the moments themselves cannot be repeated).
+
+use std::time::{Duration, Instant};
+
+use coracle_e2e::{Load, Part, Platform, Source, TEST_IMAGE};
+use reqwest::Method;
+use serde_json::json;
+
+const KILLS: u64 = 12;
+/// A kill comes within this time: deploys of a local image take about as long.
+const WITHIN: Duration = Duration::from_millis(2500);
+const APPS: [&str; 4] = ["ant", "bee", "cat", "dog"];
+const PROJECTS: [&str; 2] = ["default", "zoo"];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
+    let kills = number("CORACLE_E2E_KILLS").unwrap_or(KILLS);
+    let seed = number("CORACLE_E2E_SEED").unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("{kills} kills, CORACLE_E2E_SEED={seed}");
+    let platform = Platform::start().await;
+    platform
+        .coracle(&["deploy", "--image", TEST_IMAGE, "--app", "steady"])
+        .await
+        .ok();
+    let load = Load::start(platform.http(), "steady.localhost", "/", 20, 100);
+    load.more(20).await;
+
+    let mut chance = fastrand::Rng::with_seed(seed);
+    let mut person = Person {
+        platform: &platform,
+        chance: chance.fork(),
+        source: Source::page("built"),
+        done: 0,
+        version: 0,
+    };
+    let mut slowest = Duration::ZERO;
+    let mut total = Duration::ZERO;
+    for kill in 1..=kills {
+        let within = u64::try_from(WITHIN.as_millis()).unwrap();
+        let moment = Duration::from_millis(chance.u64(1..=within));
+        // The moment is the test's input, not something that is waited for.
+        let cut = async {
+            tokio::time::sleep(moment).await;
+            platform.kill9(Part::Serve).await;
+        };
+        tokio::select! {
+            () = person.is_busy() => unreachable!("it goes on for ever"),
+            () = cut => {}
+        }
+        assert!(
+            platform.lives(Part::Gateway),
+            "the gateway went with the control plane"
+        );
+        let began = Instant::now();
+        platform.up().await;
+        platform.settled().await;
+        let took = began.elapsed();
+        slowest = slowest.max(took);
+        total += took;
+        assert_eq!(load.failed(), 0, "after kill {kill}");
+    }
+    eprintln!(
+        "{} changes were taken up; from start to settled {} ms on average, {} ms at most",
+        person.done,
+        (total / u32::try_from(kills.max(1)).unwrap()).as_millis(),
+        slowest.as_millis()
+    );
+    load.more(20).await;
+    load.stop()
+        .await
+        .nothing_failed("a steady app, while the control plane was killed");
+
+    let api = platform.api().await;
+    for project in PROJECTS {
+        for app in api
+            .list(&format!("/projects/{project}/apps"))
+            .await
+            .unwrap_or_default()
+        {
+            let name = app["metadata"]["name"].as_str().unwrap();
+            api.delete(&format!("/projects/{project}/apps/{name}"))
+                .await
+                .ok();
+        }
+    }
+    platform.nothing_left().await;
+    let left = platform
+        .docker()
+        .images(&platform.id(), &platform.listen().to_string());
+    eprintln!("images left in the daemon after everything was deleted: {left:?}");
+}
+
+/// Somebody who asks for something new before the last thing is done.
+struct Person<'a> {
+    platform: &'a Platform,
+    chance: fastrand::Rng,
+    source: Source,
+    done: u64,
+    version: u64,
+}
+
+impl Person<'_> {
+    async fn is_busy(&mut self) {
+        loop {
+            self.asks().await;
+            // A short breath, so that some wishes come true and others meet each other.
+            let breath = Duration::from_millis(self.chance.u64(0..300));
+            tokio::time::sleep(breath).await;
+        }
+    }
+
+    /// Any answer will do, and so will none: the control plane may be killed at any moment.
+    async fn asks(&mut self) {
+        let api = self.platform.api().await;
+        let project = PROJECTS[self.chance.usize(..PROJECTS.len())];
+        let app = APPS[self.chance.usize(..APPS.len())];
+        let at = format!("/projects/{project}/apps/{app}");
+        let answer = match self.chance.u32(0..100) {
+            0..35 => {
+                self.version += 1;
+                let config = json!({"processes": {"web": {"replicas": self.chance.u32(1..=2)}}, "env": {"VERSION": self.version.to_string()}});
+                let body = json!({"image": TEST_IMAGE, "config": config});
+                api.send(
+                    Method::POST,
+                    &format!("{at}/releases?create=true"),
+                    Some(&body),
+                )
+                .await
+            }
+            35..50 => {
+                let body = json!({"processes": {"web": self.chance.u32(0..=3)}});
+                api.send(Method::PUT, &format!("{at}/scale"), Some(&body))
+                    .await
+            }
+            50..60 => {
+                let body = json!({"set": {"WORD": self.chance.u64(..).to_string()}});
+                api.send(Method::PATCH, &format!("{at}/env"), Some(&body))
+                    .await
+            }
+            60..70 => {
+                self.version += 1;
+                self.source
+                    .write("index.html", &format!("built {}\n", self.version));
+                api.upload(&format!("{at}/builds?create=true"), self.source.archive())
+                    .await
+            }
+            70..85 => api.send(Method::DELETE, &at, None).await,
+            85..90 => api.send(Method::DELETE, "/projects/zoo", None).await,
+            _ => {
+                api.send(
+                    Method::POST,
+                    "/projects",
+                    Some(&json!({"metadata": {"name": "zoo"}})),
+                )
+                .await
+            }
+        };
+        if answer.is_ok_and(|answer| (200..300).contains(&answer.status)) {
+            self.done += 1;
+        }
+    }
+}

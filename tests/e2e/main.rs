@@ -1,0 +1,18 @@
+//! A folder becomes a URL, and nothing that is done to it costs an application or a request: the whole of it, from
+//! outside, by the program's own commands.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails; clippy sees tests only in #[test] functions"
+)]
+
+mod bad_input;
+mod bad_platform;
+mod commands;
+mod container_removed;
+mod engine_restart;
+mod folder_to_url;
+mod gateway_alone;
+mod kill_control_plane;
+mod projects;
+mod rolling_update;

@@ -1,0 +1,37 @@
+//! A platform in a box for the end-to-end tests: the real program, the real Docker Engine, real sockets.
+//!
+//! Theory of operation: [`Platform`] runs `coracle up` with a data directory, ports and a configuration file of
+//! its own, so that several live side by side on one machine and one Docker daemon. Everything that a platform makes in
+//! Docker carries its id as a label: dropping a [`Platform`] stops it and removes exactly that. Tests wait for conditions
+//! ([`until`]) and assert no times; they print those that are worth knowing.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stderr,
+    reason = "a harness for tests: what cannot go on fails the test, and what was measured is printed"
+)]
+
+mod api;
+mod command;
+mod daemon;
+mod docker;
+mod load;
+mod platform;
+mod ports;
+mod process;
+mod settled;
+mod source;
+mod wait;
+mod web;
+
+pub use api::{Answer, Api};
+pub use command::{Finished, Running};
+pub use daemon::Daemon;
+pub use docker::Docker;
+pub use load::{Load, Tally};
+pub use platform::{Options, Platform};
+pub use ports::{Held, free as free_port};
+pub use process::Part;
+pub use source::{Source, TEST_IMAGE};
+pub use wait::{LONG, until, until_ok};
+pub use web::Page;
