@@ -300,7 +300,8 @@ impl Process {
                 .hint("run this as the user who started the platform")
         };
         signal(&self.fd, Signal::TERM).map_err(fail)?;
-        let ended = AsyncFd::register(self.fd).map_err(|error| fail(error.into_parts().1))?;
+        #[expect(deprecated, reason = "an OwnedFd keeps its descriptor open, as is asked for")]
+        let ended = AsyncFd::new(self.fd).map_err(fail)?;
         if let Ok(ready) = tokio::time::timeout(patience, ended.readable()).await {
             ready.map_err(fail)?.retain_ready();
             return Ok(Stopped::ByItself);
