@@ -356,9 +356,14 @@ pub async fn memory_used_up_is_said(t: &Bench) {
     let mut hungry = t.task("hungry", "tail /dev/zero");
     hungry.template.resources.memory = Some(ByteSize::mib(16));
     t.apply(&hungry).await;
-    let pod = t.phase(&hungry, PodPhase::Failed).await;
-    let exit = pod.status.exit.given("how it ended");
-    assert_eq!(exit.cause, ExitCause::OutOfMemory);
-    let reason = pod.status.reason.given("a reason");
+    // A kernel's word that memory was the cause may come a moment after the end itself.
+    let reason = t
+        .until("it failed for want of memory", |seen| {
+            let pod = seen.all_in(&hungry.id, 1, PodPhase::Failed)?.pop()?;
+            let memory = pod.status.exit?.cause == ExitCause::OutOfMemory;
+            memory.then_some(pod.status.reason)
+        })
+        .await
+        .given("a reason");
     assert!(reason.contains("memory"), "{reason:?}");
 }
