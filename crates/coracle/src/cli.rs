@@ -14,7 +14,13 @@ use crate::{env_vars, gateway, serve};
 
 /// A private platform-as-a-service: give it a folder or an image, and it gives back a running application with a URL.
 #[derive(Debug, Parser)]
-#[command(name = "coracle", version, disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "coracle",
+    version,
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,
@@ -29,7 +35,13 @@ struct Global {
     #[arg(long, short, global = true, value_name = "PROJECT", env = env_vars::PROJECT, hide_env_values = true, default_value = ProjectName::DEFAULT)]
     project: ProjectName,
     /// How results are printed
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t
+    )]
     output: Format,
 }
 

@@ -56,9 +56,14 @@ impl Config {
         let path = Self::path()?;
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(Self::default());
+            }
             Err(error) => {
-                return Err(CliError::caused(format!("{} cannot be read", path.display()), &error));
+                return Err(CliError::caused(
+                    format!("{} cannot be read", path.display()),
+                    &error,
+                ));
             }
         };
         // The parser's message would show the line at fault, which may be the token's.
@@ -83,13 +88,16 @@ impl Config {
 /// Which platform, and the token for it: the environment comes before the file. A token from the file is only for
 /// the platform that the file names.
 pub(crate) fn login() -> Result<(String, Option<Secret>)> {
-    let config = match (env_vars::read(env_vars::URL), env_vars::read(env_vars::TOKEN)) {
+    let config = match (
+        env_vars::read(env_vars::URL),
+        env_vars::read(env_vars::TOKEN),
+    ) {
         (Some(url), Some(token)) => return Ok((url, Some(Secret::new(token)))),
         (url, token) => {
             let config = Config::read()?;
             let known = config.url.clone();
-            let same = url.is_none()
-                || url.as_deref().map(plain_url) == known.as_deref().map(plain_url);
+            let same =
+                url.is_none() || url.as_deref().map(plain_url) == known.as_deref().map(plain_url);
             let token = token.map(Secret::new).or(config.token.filter(|_| same));
             (url.or(known), token)
         }

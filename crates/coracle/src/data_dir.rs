@@ -67,7 +67,8 @@ impl DataDir {
             return Ok(Self(PathBuf::from("/var/lib/coracle")));
         }
         let home = env_vars::read("HOME").ok_or_else(|| {
-            CliError::usage("there is no HOME to keep data in").hint("name a folder with --data-dir")
+            CliError::usage("there is no HOME to keep data in")
+                .hint("name a folder with --data-dir")
         })?;
         Ok(Self(Path::new(&home).join(".local/share/coracle")))
     }
@@ -110,7 +111,12 @@ impl DataDir {
             )
             .hint("name one that you may write to with --data-dir")
         };
-        for folder in [self.0.clone(), self.run(), self.0.join("log"), self.0.join("keys")] {
+        for folder in [
+            self.0.clone(),
+            self.run(),
+            self.0.join("log"),
+            self.0.join("keys"),
+        ] {
             DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -228,9 +234,10 @@ impl DataDir {
         match file.try_lock_shared() {
             Ok(()) => Ok(None),
             Err(TryLockError::WouldBlock) => Ok(Some(Process { pid, fd })),
-            Err(TryLockError::Error(error)) => {
-                Err(CliError::caused(format!("{} cannot be used", path.display()), &error))
-            }
+            Err(TryLockError::Error(error)) => Err(CliError::caused(
+                format!("{} cannot be used", path.display()),
+                &error,
+            )),
         }
     }
 }
@@ -300,7 +307,10 @@ impl Process {
                 .hint("run this as the user who started the platform")
         };
         signal(&self.fd, Signal::TERM).map_err(fail)?;
-        #[expect(deprecated, reason = "an OwnedFd keeps its descriptor open, as is asked for")]
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd keeps its descriptor open, as is asked for"
+        )]
         let ended = AsyncFd::new(self.fd).map_err(fail)?;
         if let Ok(ready) = tokio::time::timeout(patience, ended.readable()).await {
             ready.map_err(fail)?.retain_ready();
@@ -345,7 +355,9 @@ mod tests {
         assert!(found.runs_this_program());
         let refused = data.claim(Part::Serve).await.unwrap_err();
         assert!(
-            refused.message.starts_with("another control plane works in the data directory"),
+            refused
+                .message
+                .starts_with("another control plane works in the data directory"),
             "{refused}"
         );
         drop(claimed);

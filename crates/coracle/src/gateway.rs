@@ -26,13 +26,13 @@ pub(crate) struct GatewayArgs {
     #[command(flatten)]
     place: DataDirArg,
     /// Address of applications [default: 0.0.0.0:8080]
-    #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP)]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP, hide_env_values = true)]
     http: Option<SocketAddr>,
     /// The control plane [default: http:// and the address of its --listen]
     #[arg(long, value_name = "URL")]
     control: Option<String>,
     /// The control plane's address on this machine, where --control is not given [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS", env = env_vars::LISTEN)]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::LISTEN, hide_env_values = true)]
     listen: Option<SocketAddr>,
     /// The name under which this gateway reports [default: made of its process id]
     #[arg(long, value_name = "NAME")]

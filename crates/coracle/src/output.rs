@@ -142,7 +142,11 @@ impl Printer {
     }
 
     /// One object: as JSON, or as the table that `table` makes.
-    pub(crate) fn object<T: Serialize>(&self, object: &T, table: impl FnOnce(&T) -> Table) -> Result {
+    pub(crate) fn object<T: Serialize>(
+        &self,
+        object: &T,
+        table: impl FnOnce(&T) -> Table,
+    ) -> Result {
         match self.format {
             Format::Json => self.json(object),
             Format::Table => self.table(&table(object)),
@@ -194,7 +198,11 @@ impl Printer {
         let shown = self.err != Channel::Plain;
         let bar = ProgressBar::with_draw_target(
             None,
-            if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
+            if shown {
+                ProgressDrawTarget::stderr()
+            } else {
+                ProgressDrawTarget::hidden()
+            },
         );
         let colour = self.err == Channel::Colour;
         let progress = Progress {
@@ -204,7 +212,11 @@ impl Printer {
             last: String::new(),
         };
         if shown {
-            progress.bar.set_style(style(if colour { "{spinner:.cyan} {msg}" } else { "{spinner} {msg}" }));
+            progress.bar.set_style(style(if colour {
+                "{spinner:.cyan} {msg}"
+            } else {
+                "{spinner} {msg}"
+            }));
             progress.bar.enable_steady_tick(TICK);
         }
         let mut progress = progress;
@@ -267,6 +279,11 @@ impl Progress {
             }
             Lines::Plain => drop(self.printer.note(&format!("  {text}"))),
         }
+    }
+
+    /// Are lines that were told gone again?
+    pub(crate) fn is_redrawn(&self) -> bool {
+        self.lines == Lines::Redrawn
     }
 
     /// A bar of bytes, for other threads too.
@@ -350,7 +367,10 @@ fn harmless_lines(text: &str) -> String {
 /// The length of the colour sequence (`ESC [ digits and ; m`) that `text` begins with.
 fn colour_length(text: &str) -> Option<usize> {
     let rest = text.strip_prefix("\x1b[")?;
-    let length = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b';').count();
+    let length = rest
+        .bytes()
+        .take_while(|b| b.is_ascii_digit() || *b == b';')
+        .count();
     (rest.as_bytes().get(length) == Some(&b'm')).then_some(length + 3)
 }
 

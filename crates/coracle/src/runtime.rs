@@ -49,9 +49,8 @@ pub(crate) fn log() -> Result {
 
 /// Ends when the process is asked to (SIGTERM, SIGINT). A terminal that goes away (SIGHUP) asks nothing.
 pub(crate) fn asked_to_end() -> Result<impl Future<Output = ()>> {
-    let listen = |kind| {
-        signal(kind).map_err(|error| CliError::caused("signals cannot be received", &error))
-    };
+    let listen =
+        |kind| signal(kind).map_err(|error| CliError::caused("signals cannot be received", &error));
     let (mut terminate, mut interrupt, mut hangup) = (
         listen(SignalKind::terminate())?,
         listen(SignalKind::interrupt())?,

@@ -58,7 +58,10 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     data.prepare()?;
     if let Some(mode) = data.open_mode() {
         let mode = format!("{mode:o}");
-        tracing::warn!(mode, "others than its owner may look into the data directory: chmod 700 it");
+        tracing::warn!(
+            mode,
+            "others than its owner may look into the data directory: chmod 700 it"
+        );
     }
     let _lock = data.claim(Part::Serve).await?;
     let listener = bind(settings.listen).await?;
@@ -103,14 +106,20 @@ async fn bind(address: SocketAddr) -> Result<TcpListener> {
 /// Why `address` cannot be listened on, and which flag changes it.
 pub(crate) fn cannot_listen(flag: &str, address: SocketAddr, error: &std::io::Error) -> CliError {
     match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
-            CliError::new(format!("port {} ({address}) is used by another program", address.port()))
-                .hint(format!("end that program, or choose another port with {flag}"))
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            CliError::new(format!("port {} may not be used by this user", address.port()))
-                .hint(format!("choose a port from 1024 with {flag}, or run this as root"))
-        }
+        std::io::ErrorKind::AddrInUse => CliError::new(format!(
+            "port {} ({address}) is used by another program",
+            address.port()
+        ))
+        .hint(format!(
+            "end that program, or choose another port with {flag}"
+        )),
+        std::io::ErrorKind::PermissionDenied => CliError::new(format!(
+            "port {} may not be used by this user",
+            address.port()
+        ))
+        .hint(format!(
+            "choose a port from 1024 with {flag}, or run this as root"
+        )),
         std::io::ErrorKind::AddrNotAvailable => {
             CliError::new(format!("{} is no address of this machine", address.ip()))
                 .hint(format!("choose another address with {flag}"))
@@ -163,7 +172,13 @@ impl Platform {
         operator::listen(&data.run(), control.clone(), &supervisor)
             .map_err(|error| CliError::caused("the operator's socket cannot be made", &error))?;
         let gateway_token = data.read_gateway_token()?;
-        let api = ApiState::new(control, registry, gateway_token, statuses, supervisor.clone());
+        let api = ApiState::new(
+            control,
+            registry,
+            gateway_token,
+            statuses,
+            supervisor.clone(),
+        );
         Ok(Self {
             api,
             supervisor,
@@ -223,8 +238,9 @@ async fn ensure_admin(data: &DataDir, control: &Control) -> Result {
         return Ok(());
     };
     let path = data.first_password();
-    coracle_control::vault::write_private(&path, password.expose().as_bytes())
-        .map_err(|error| CliError::caused(format!("{} cannot be written", path.display()), &error))?;
+    coracle_control::vault::write_private(&path, password.expose().as_bytes()).map_err(
+        |error| CliError::caused(format!("{} cannot be written", path.display()), &error),
+    )?;
     tracing::info!(
         file = %path.display(),
         "the first password of user admin is in this file: read it, then delete it"

@@ -1,5 +1,6 @@
 //! How a platform is started: from flags, then the environment, then what was remembered, then defaults.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -16,16 +17,16 @@ pub(crate) struct PlatformArgs {
     #[command(flatten)]
     pub(crate) place: DataDirArg,
     /// Address of the API, the dashboard and the registry [default: 127.0.0.1:7070]
-    #[arg(long, value_name = "ADDRESS", env = env_vars::LISTEN)]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::LISTEN, hide_env_values = true)]
     pub(crate) listen: Option<SocketAddr>,
     /// Address of applications [default: 0.0.0.0:8080]
-    #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP)]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP, hide_env_values = true)]
     pub(crate) http: Option<SocketAddr>,
     /// Address of applications over TLS: comes in a later version
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) https: Option<SocketAddr>,
     /// Applications are served at APP.DOMAIN [default: localhost]
-    #[arg(long, value_name = "DOMAIN", env = env_vars::DOMAIN)]
+    #[arg(long, value_name = "DOMAIN", env = env_vars::DOMAIN, hide_env_values = true)]
     pub(crate) domain: Option<Hostname>,
     /// What runs the pods [default: docker]
     #[arg(long, value_enum)]
@@ -42,7 +43,7 @@ pub(crate) struct PlatformArgs {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct DataDirArg {
     /// Where everything is kept [default: /var/lib/coracle for root, else ~/.local/share/coracle]
-    #[arg(long, value_name = "FOLDER", env = env_vars::DATA_DIR)]
+    #[arg(long, value_name = "FOLDER", env = env_vars::DATA_DIR, hide_env_values = true)]
     pub(crate) data_dir: Option<PathBuf>,
 }
 
@@ -97,7 +98,10 @@ impl Default for PlatformSettings {
     }
 }
 
-#[expect(clippy::expect_used, reason = "the literal is a host name; a test parses it")]
+#[expect(
+    clippy::expect_used,
+    reason = "the literal is a host name; a test parses it"
+)]
 fn localhost() -> Hostname {
     Hostname::new("localhost").expect("a host name")
 }
@@ -118,10 +122,10 @@ impl PlatformSettings {
             store: args.store.unwrap_or(before.store),
         };
         if chosen.engine == EngineKind::Kubernetes {
-            return Err(
-                CliError::usage("--engine kubernetes: this engine comes in a later version")
-                    .hint("use --engine docker"),
-            );
+            return Err(CliError::usage(
+                "--engine kubernetes: this engine comes in a later version",
+            )
+            .hint("use --engine docker"));
         }
         if chosen.store == StoreKind::Etcd || !args.etcd_endpoints.is_empty() {
             return Err(
@@ -131,10 +135,14 @@ impl PlatformSettings {
         }
         for (flag, address) in [("--listen", chosen.listen), ("--http", chosen.http)] {
             if address.port() == 0 {
-                return Err(CliError::usage(format!("{flag} {address}: use a port from 1 to 65535")));
+                return Err(CliError::usage(format!(
+                    "{flag} {address}: use a port from 1 to 65535"
+                )));
             }
         }
-        if chosen.listen.port() == chosen.http.port() && overlap(chosen.listen.ip(), chosen.http.ip()) {
+        if chosen.listen.port() == chosen.http.port()
+            && overlap(chosen.listen.ip(), chosen.http.ip())
+        {
             return Err(CliError::usage(format!(
                 "--listen {} and --http {} are the same port: choose two",
                 chosen.listen, chosen.http
@@ -147,9 +155,17 @@ impl PlatformSettings {
     pub(crate) fn read(path: &Path) -> Result<Option<Self>> {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            // A data directory that is none is told of when it is made.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
             Err(error) => {
-                return Err(CliError::caused(format!("{} cannot be read", path.display()), &error));
+                return Err(CliError::caused(
+                    format!("{} cannot be read", path.display()),
+                    &error,
+                ));
             }
         };
         toml::from_str(&text).map(Some).map_err(|error| {
@@ -165,7 +181,9 @@ impl PlatformSettings {
             CliError::caused(format!("{} cannot be written", path.display()), error)
         };
         let text = toml::to_string(self).map_err(|error| fail(&error))?;
-        let text = format!("# How `coracle up` starts this platform. Written by it; its flags change it.\n{text}");
+        let text = format!(
+            "# How `coracle up` starts this platform. Written by it; its flags change it.\n{text}"
+        );
         coracle_control::vault::write_private(path, text.as_bytes()).map_err(|error| fail(&error))
     }
 
@@ -232,7 +250,12 @@ mod tests {
         settings.write(&path).unwrap();
         assert_eq!(PlatformSettings::read(&path).unwrap(), Some(settings));
         std::fs::write(&path, "lisen = 3").unwrap();
-        assert!(PlatformSettings::read(&path).unwrap_err().message.contains("is damaged"));
+        assert!(
+            PlatformSettings::read(&path)
+                .unwrap_err()
+                .message
+                .contains("is damaged")
+        );
     }
 
     #[test]

@@ -39,7 +39,9 @@ impl Tone {
     pub(crate) fn of_phase(phase: &str) -> Self {
         match phase {
             "running" | "ready" | "live" | "succeeded" | "ok" => Self::Good,
-            "deploying" | "pending" | "starting" | "queued" | "stopping" | "unready" | "warn" => Self::Busy,
+            "deploying" | "pending" | "starting" | "queued" | "stopping" | "unready" | "warn" => {
+                Self::Busy
+            }
             "failed" | "fail" => Self::Bad,
             "superseded" | "cancelled" | "stopped" | "sleeping" | "exited" => Self::Dim,
             _ => Self::Plain,
@@ -63,7 +65,10 @@ impl Cell {
     }
 
     pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
-        Self { text: text.into(), tone }
+        Self {
+            text: text.into(),
+            tone,
+        }
     }
 }
 
@@ -116,7 +121,8 @@ impl Table {
     pub(crate) fn field(&mut self, name: &str, value: impl Into<Cell>) {
         let value = value.into();
         if !value.text.is_empty() {
-            self.rows.push(vec![Cell::toned(format!("{name}:"), Tone::Dim), value]);
+            self.rows
+                .push(vec![Cell::toned(format!("{name}:"), Tone::Dim), value]);
         }
     }
 
@@ -125,7 +131,11 @@ impl Table {
     }
 
     pub(crate) fn render(&self, paint: impl Fn(Tone, &str) -> String) -> String {
-        let head = self.head.iter().map(|text| Cell::toned(*text, Tone::Dim)).collect::<Vec<_>>();
+        let head = self
+            .head
+            .iter()
+            .map(|text| Cell::toned(*text, Tone::Dim))
+            .collect::<Vec<_>>();
         let mut rows: Vec<Vec<Cell>> = Vec::new();
         if !head.is_empty() {
             rows.push(head);
@@ -141,7 +151,10 @@ impl Table {
         let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.text.chars().count()).max().unwrap_or(0)
+            cells
+                .map(|cell| cell.text.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -197,7 +210,11 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_they_must_be() {
         let mut table = Table::new(&["NAME", "PHASE", "URL"], "none");
-        table.row(vec!["a".into(), Cell::toned("running", Tone::Good), "http://a".into()]);
+        table.row(vec![
+            "a".into(),
+            Cell::toned("running", Tone::Good),
+            "http://a".into(),
+        ]);
         table.row(vec!["longer".into(), "x".into(), "".into()]);
         assert_eq!(
             table.render(|_, text| text.to_owned()),
@@ -210,9 +227,18 @@ mod tests {
     fn ages_and_sizes_have_one_unit() {
         let now = chrono::Utc::now();
         let ago = |seconds| age(now - chrono::Duration::seconds(seconds), now);
-        assert_eq!([ago(5), ago(300), ago(7200), ago(200_000)], ["5s", "5m", "2h", "2d"]);
         assert_eq!(
-            [bytes(0), bytes(1023), bytes(1536), bytes(200 << 20), bytes(3 << 40)],
+            [ago(5), ago(300), ago(7200), ago(200_000)],
+            ["5s", "5m", "2h", "2d"]
+        );
+        assert_eq!(
+            [
+                bytes(0),
+                bytes(1023),
+                bytes(1536),
+                bytes(200 << 20),
+                bytes(3 << 40)
+            ],
             ["0 B", "1023 B", "1.5 KiB", "200 MiB", "3.0 TiB"]
         );
     }

@@ -49,7 +49,12 @@ pub(crate) async fn run(args: AppsArgs, context: &Context) -> Result {
             context.printer.list(apps, table)
         }
         Action::Show { app } => {
-            let found = of_app!(context, &client, &app, client.app(&context.project, &app).await);
+            let found = of_app!(
+                context,
+                &client,
+                &app,
+                client.app(&context.project, &app).await
+            );
             context.printer.object(&found, fields)
         }
         Action::Create { app } => {
@@ -60,9 +65,17 @@ pub(crate) async fn run(args: AppsArgs, context: &Context) -> Result {
         }
         Action::Delete { app, yes } => {
             if !yes {
-                confirm(context, &format!("delete the app {app} with all its releases and pods?"))?;
+                confirm(
+                    context,
+                    &format!("delete the app {app} with all its releases and pods?"),
+                )?;
             }
-            of_app!(context, &client, &app, client.delete_app(&context.project, &app, None).await);
+            of_app!(
+                context,
+                &client,
+                &app,
+                client.delete_app(&context.project, &app, None).await
+            );
             context.printer.done(&format!("{app} is being deleted"))
         }
     }
@@ -78,11 +91,17 @@ fn table(apps: &[App]) -> Table {
             .status
             .processes
             .values()
-            .fold((0, 0), |(ready, all), one| (ready + one.ready, all + one.replicas));
+            .fold((0, 0), |(ready, all), one| {
+                (ready + one.ready, all + one.replicas)
+            });
         table.row(vec![
             (&app.metadata.name).into(),
             phase(app),
-            app.status.release.map(|release| release.to_string()).unwrap_or_default().into(),
+            app.status
+                .release
+                .map(|release| release.to_string())
+                .unwrap_or_default()
+                .into(),
             format!("{ready}/{replicas}").into(),
             app.status.url.clone().unwrap_or_default().into(),
         ]);
@@ -112,12 +131,18 @@ fn fields(app: &App) -> Table {
     table.field("Domains", domains.join(", "));
     table.field(
         "Release",
-        app.status.release.map(|release| release.to_string()).unwrap_or_default(),
+        app.status
+            .release
+            .map(|release| release.to_string())
+            .unwrap_or_default(),
     );
     for (name, process) in &app.status.processes {
         let line = format!("{}/{} pods ready", process.ready, process.replicas);
         table.field(&format!("Process {name}"), line);
     }
-    table.field("Created", app.metadata.created.format("%Y-%m-%d %H:%M:%S UTC"));
+    table.field(
+        "Created",
+        app.metadata.created.format("%Y-%m-%d %H:%M:%S UTC"),
+    );
     table
 }

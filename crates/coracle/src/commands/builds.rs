@@ -56,7 +56,14 @@ pub(crate) async fn run(args: BuildsArgs, context: &Context) -> Result {
     let client = context.client()?;
     let project = &context.project;
     match (args.action, args.app) {
-        (Some(Action::Log { app, build, follow: true }), _) => {
+        (
+            Some(Action::Log {
+                app,
+                build,
+                follow: true,
+            }),
+            _,
+        ) => {
             let mut lines = client.follow_build_log(project, &app, build);
             while let Some(line) = lines.next().await {
                 let line = of_app!(context, &client, &app, line);
@@ -67,13 +74,28 @@ pub(crate) async fn run(args: BuildsArgs, context: &Context) -> Result {
             }
             Ok(())
         }
-        (Some(Action::Log { app, build, follow: false }), _) => {
-            let mut log = of_app!(context, &client, &app, client.build_log(project, &app, build).await);
+        (
+            Some(Action::Log {
+                app,
+                build,
+                follow: false,
+            }),
+            _,
+        ) => {
+            let mut log = of_app!(
+                context,
+                &client,
+                &app,
+                client.build_log(project, &app, build).await
+            );
             let mut text = Vec::new();
             while let Some(piece) = log.next().await {
                 text.extend_from_slice(&piece?);
                 // Whole lines only: what is made harmless must not be cut in the middle.
-                let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                let end = text
+                    .iter()
+                    .rposition(|byte| *byte == b'\n')
+                    .map_or(0, |at| at + 1);
                 for line in String::from_utf8_lossy(&text[..end]).lines() {
                     context.printer.line(line)?;
                 }
@@ -85,7 +107,12 @@ pub(crate) async fn run(args: BuildsArgs, context: &Context) -> Result {
             context.printer.line(&String::from_utf8_lossy(&text))
         }
         (Some(Action::Cancel { app, build }), _) => {
-            let build = of_app!(context, &client, &app, client.cancel_build(project, &app, build).await);
+            let build = of_app!(
+                context,
+                &client,
+                &app,
+                client.cancel_build(project, &app, build).await
+            );
             context.printer.object(&build, |build| {
                 let mut table = Table::fields();
                 table.field("Build", &build.metadata.name);
@@ -112,7 +139,12 @@ fn table(builds: &[Build]) -> Table {
         table.row(vec![
             (&build.metadata.name).into(),
             Cell::phase(&build.status.phase),
-            build.status.release.map(|release| release.to_string()).unwrap_or_default().into(),
+            build
+                .status
+                .release
+                .map(|release| release.to_string())
+                .unwrap_or_default()
+                .into(),
             age(build.metadata.created, now).into(),
             (&build.spec.created_by).into(),
             build.status.reason.clone().unwrap_or_default().into(),

@@ -21,6 +21,8 @@ use super::rollout::{self, goes_on};
 
 /// So many of the last lines of a build that failed are shown.
 const LAST_LINES: usize = 20;
+/// The step of a line of a build's log that tells how far the push is.
+const PUSH: &str = "push";
 /// The longest name of an app.
 const MOST_NAME: usize = 30;
 
@@ -45,8 +47,10 @@ pub(crate) struct DeployArgs {
 
 pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
     if args.git.is_some() {
-        return Err(CliError::usage("--git: deploying from Git is not in this version")
-            .hint("clone the repository and deploy its folder"));
+        return Err(
+            CliError::usage("--git: deploying from Git is not in this version")
+                .hint("clone the repository and deploy its folder"),
+        );
     }
     let client = context.client()?;
     let mut progress = context.printer.progress("preparing");
@@ -65,7 +69,10 @@ pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
             }
             let build = wait_build(&build, &app, context, &client, &mut progress).await?;
             let number = build.status.release.ok_or_else(|| {
-                CliError::new(format!("build {} of {app} made no release", build.metadata.name))
+                CliError::new(format!(
+                    "build {} of {app} made no release",
+                    build.metadata.name
+                ))
             })?;
             (app, number)
         }
@@ -81,7 +88,9 @@ pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
     if context.printer.format() == Format::Json {
         return context.printer.json(&release);
     }
-    context.printer.note(&format!("release {number} of {app} is live"))?;
+    context
+        .printer
+        .note(&format!("release {number} of {app} is live"))?;
     tell_url(context, &client, &app).await
 }
 
@@ -89,7 +98,9 @@ pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
 pub(crate) async fn tell_url(context: &Context, client: &Client, app: &AppName) -> Result {
     match client.app(&context.project, app).await?.status.url {
         Some(url) => context.printer.line(&url),
-        None => context.printer.note(&format!("{app} has no web process, and so no URL")),
+        None => context
+            .printer
+            .note(&format!("{app} has no web process, and so no URL")),
     }
 }
 
@@ -150,9 +161,15 @@ async fn upload(
     progress.say(&format!("uploading {files} files, {}", bytes(total)));
     let bar = progress.bytes(total);
     let shown = bar.clone();
-    let uploading = client.upload(&context.project, app, found, MissingApp::Create, move |done| {
-        shown.set_position(done.bytes);
-    });
+    let uploading = client.upload(
+        &context.project,
+        app,
+        found,
+        MissingApp::Create,
+        move |done| {
+            shown.set_position(done.bytes);
+        },
+    );
     let uploaded = tokio::select! {
         uploaded = uploading => uploaded,
         _ = tokio::signal::ctrl_c() => {
@@ -176,16 +193,25 @@ async fn wait_build(
     let mut last: VecDeque<String> = VecDeque::with_capacity(LAST_LINES);
     let following = async {
         let mut lines = client.follow_build_log(&context.project, app, number);
+        let mut pushed = Percent::default();
         while let Some(line) = lines.next().await {
             let line = line?;
-            match &line.state {
-                Some(_state) => progress.say(&line.text),
-                None => progress.detail(&line.text),
+            if line.step.as_deref() == Some(PUSH) {
+                if let Some(text) = pushed.tell(&line.text) {
+                    progress.say(&text);
+                }
+                continue;
             }
-            if last.len() == LAST_LINES {
-                last.pop_front();
+            for text in line.text.lines() {
+                match &line.state {
+                    Some(_state) => progress.say(text),
+                    None => progress.detail(text),
+                }
+                if last.len() == LAST_LINES {
+                    last.pop_front();
+                }
+                last.push_back(text.to_owned());
             }
-            last.push_back(line.text);
         }
         let mut stages = client.wait_build(&context.project, app, number);
         let mut ended = None;
@@ -202,23 +228,51 @@ async fn wait_build(
         }
     };
     let Some(ended) = ended else {
-        return Err(CliError::new(format!("nothing was told of build b{number}")));
+        return Err(CliError::new(format!(
+            "nothing was told of build b{number}"
+        )));
     };
-    let reason = ended.status.reason.as_deref().unwrap_or("no reason is known");
+    let reason = ended
+        .status
+        .reason
+        .as_deref()
+        .unwrap_or("no reason is known");
     match ended.status.phase {
         BuildPhase::Succeeded => Ok(ended),
-        BuildPhase::Cancelled => {
-            Err(CliError::new(format!("build b{number} of {app} was cancelled: {reason}")))
-        }
+        BuildPhase::Cancelled => Err(CliError::new(format!(
+            "build b{number} of {app} was cancelled: {reason}"
+        ))),
         BuildPhase::Queued | BuildPhase::Running | BuildPhase::Failed => {
             let mut message = format!("build b{number} of {app} failed: {reason}");
-            for line in &last {
+            // Elsewhere than on a terminal they were all told already.
+            for line in last.iter().filter(|_| progress.is_redrawn()) {
                 message.push_str("\n  | ");
                 message.push_str(line);
             }
-            Err(CliError::new(message)
-                .hint(format!("`coracle builds log {app} {number}` has the whole log")))
+            Err(CliError::new(message).hint(format!(
+                "`coracle builds log {app} {number}` has the whole log"
+            )))
         }
+    }
+}
+
+/// How far the push of an image is, in steps that are worth a line.
+#[derive(Debug, Default)]
+struct Percent(Option<u64>);
+
+impl Percent {
+    const STEP: u64 = 25;
+
+    /// `text` is the bytes that are done and those in all, with a slash between.
+    fn tell(&mut self, text: &str) -> Option<String> {
+        let (done, total) = text.split_once('/')?;
+        let (done, total): (u64, u64) = (done.trim().parse().ok()?, total.trim().parse().ok()?);
+        let step = done.saturating_mul(100) / total.max(1) / Self::STEP * Self::STEP;
+        if self.0.is_some_and(|before| step <= before) {
+            return None;
+        }
+        self.0 = Some(step);
+        Some(format!("pushing the image, {step} % of {}", bytes(total)))
     }
 }
 
@@ -239,7 +293,10 @@ fn app_of_folder(path: &Path) -> Result<AppName> {
     if let Some(app) = manifest.app {
         return Ok(app);
     }
-    let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = root
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     named_after(name, "folder")
 }
 
@@ -249,8 +306,10 @@ fn app_of_image(image: &ImageRef) -> Result<AppName> {
     let last = path.rsplit('/').next().unwrap_or_default();
     let name = last.split(':').next().unwrap_or_default();
     if name == "sha256" {
-        return Err(CliError::usage("this image has no name to call the app after")
-            .hint("name the app with --app"));
+        return Err(
+            CliError::usage("this image has no name to call the app after")
+                .hint("name the app with --app"),
+        );
     }
     named_after(name, "image")
 }
@@ -291,13 +350,30 @@ mod tests {
     }
 
     #[test]
+    fn a_push_is_told_in_few_steps() {
+        let mut percent = Percent::default();
+        let told: Vec<String> = [0, 10, 30, 49, 80, 100]
+            .into_iter()
+            .filter_map(|done| percent.tell(&format!("{done}/100")))
+            .collect();
+        assert_eq!(
+            told,
+            [0, 25, 75, 100].map(|step| format!("pushing the image, {step} % of 100 B"))
+        );
+        assert_eq!(percent.tell("nonsense"), None);
+    }
+
+    #[test]
     fn an_image_names_its_app() {
         let made = |image: &str| {
             let image = ImageRef::new(image).unwrap();
             app_of_image(&image).map(|app| app.to_string()).ok()
         };
         assert_eq!(made("nginx:1.27").as_deref(), Some("nginx"));
-        assert_eq!(made("localhost:5000/team/web-shop").as_deref(), Some("web-shop"));
+        assert_eq!(
+            made("localhost:5000/team/web-shop").as_deref(),
+            Some("web-shop")
+        );
         assert_eq!(made("coracle-test:1").as_deref(), Some("coracle-test"));
         assert_eq!(made(&format!("sha256:{}", "a".repeat(64))), None);
     }

@@ -96,7 +96,10 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result {
     }
     checks.push(api(&data, &settings).await);
     checks.push(registry(&data, &settings).await);
-    let failed = checks.iter().filter(|check| check.verdict == Verdict::Fail).count();
+    let failed = checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Fail)
+        .count();
     context.printer.list(checks, table)?;
     match failed {
         0 => Ok(()),
@@ -164,7 +167,11 @@ fn data_dir(data: &DataDir) -> Check {
     const WHAT: &str = "data directory";
     let folder = data.path().display();
     if !data.path().exists() {
-        return Check::warn(WHAT, format!("{folder} is not there yet"), "`coracle up` makes it");
+        return Check::warn(
+            WHAT,
+            format!("{folder} is not there yet"),
+            "`coracle up` makes it",
+        );
     }
     if let Some(mode) = data.open_mode() {
         return Check::warn(
@@ -252,9 +259,7 @@ fn process(data: &DataDir, settings: &PlatformSettings, part: Part) -> Check {
                 format!("does not run; {address} is free"),
                 "`coracle up` starts it",
             ),
-            Err(error) => {
-                Check::of_error(what, crate::serve::cannot_listen(flag, address, &error))
-            }
+            Err(error) => Check::of_error(what, crate::serve::cannot_listen(flag, address, &error)),
         },
     }
 }

@@ -38,10 +38,20 @@ pub(crate) async fn run(args: DomainsArgs, context: &Context) -> Result {
     match args.action.unwrap_or(Action::List) {
         Action::List => {}
         Action::Add { host } => {
-            of_app!(context, &client, &app, client.add_domain(project, &app, &host).await);
+            of_app!(
+                context,
+                &client,
+                &app,
+                client.add_domain(project, &app, &host).await
+            );
         }
         Action::Remove { host } => {
-            of_app!(context, &client, &app, client.remove_domain(project, &app, &host).await);
+            of_app!(
+                context,
+                &client,
+                &app,
+                client.remove_domain(project, &app, &host).await
+            );
         }
     }
     let domains = of_app!(context, &client, &app, client.domains(project, &app).await);

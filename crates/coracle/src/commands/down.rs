@@ -29,15 +29,22 @@ pub(crate) async fn run(args: DownArgs, context: &Context) -> Result {
         progress.end();
         if stopped == Stopped::Killed {
             let seconds = patience.as_secs();
-            context
-                .printer
-                .note(&format!("the {noun} did not end within {seconds} s and was killed"))?;
+            context.printer.note(&format!(
+                "the {noun} did not end within {seconds} s and was killed"
+            ))?;
         }
     }
     if any {
-        context.printer.note("the platform is stopped; its data stays")
+        context
+            .printer
+            .note("the platform is stopped; its data stays")?;
+        context.printer.note(
+            "containers of applications go on by themselves, but nothing reaches them until `coracle up`",
+        )
     } else {
         let folder = data.path().display();
-        context.printer.note(&format!("no platform runs in {folder}"))
+        context
+            .printer
+            .note(&format!("no platform runs in {folder}"))
     }
 }

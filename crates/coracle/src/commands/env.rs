@@ -67,7 +67,11 @@ pub(crate) async fn run(args: EnvArgs, context: &Context) -> Result {
             let env = of_app!(context, &client, &app, client.env(project, &app).await);
             return context.printer.object(&env, table);
         }
-        Action::Set { variables, secret, no_wait } => {
+        Action::Set {
+            variables,
+            secret,
+            no_wait,
+        } => {
             let mut change = EnvChange::default();
             if secret {
                 change.secret = variables.into_iter().collect();
@@ -85,13 +89,22 @@ pub(crate) async fn run(args: EnvArgs, context: &Context) -> Result {
             (change, no_wait)
         }
     };
-    let env = of_app!(context, &client, &app, client.change_env(project, &app, &change, None).await);
+    let env = of_app!(
+        context,
+        &client,
+        &app,
+        client.change_env(project, &app, &change, None).await
+    );
     if let (Some(number), false) = (env.release, no_wait) {
-        let mut progress = context.printer.progress(&format!("release {number} has the change"));
+        let mut progress = context
+            .printer
+            .progress(&format!("release {number} has the change"));
         let waited = rollout::wait(context, &client, &app, number, &mut progress).await;
         progress.end();
         waited?;
-        context.printer.done(&format!("release {number} of {app} is live"))?;
+        context
+            .printer
+            .done(&format!("release {number} of {app} is live"))?;
     }
     if context.printer.format() == Format::Json {
         return context.printer.json(&env);

@@ -47,7 +47,12 @@ pub(crate) async fn run(args: RunArgs, context: &Context) -> Result {
     let client = context.client()?;
     let (app, size) = (&args.app, terminal::size());
     let mut progress = context.printer.progress("starting a pod");
-    let pod = of_app!(context, &client, app, client.run(&context.project, app, &args.command, size).await);
+    let pod = of_app!(
+        context,
+        &client,
+        app,
+        client.run(&context.project, app, &args.command, size).await
+    );
     let name = PodName::new(pod.metadata.name)?;
     progress.say(&format!("waiting for pod {name}"));
     let attached = client.attach(&context.project, &name).await;
@@ -72,10 +77,17 @@ async fn remove(client: &Client, context: &Context, pod: &PodName) -> Result {
 
 /// Carries input and output until the command ends; its exit status becomes ours.
 async fn converse(context: &Context, session: Session, is_terminal: bool) -> Result {
-    let Session { mut input, mut output } = session;
+    let Session {
+        mut input,
+        mut output,
+    } = session;
     let mut resized = signal(SignalKind::window_change())
         .map_err(|error| CliError::caused("signals cannot be received", &error))?;
-    let raw = if is_terminal { Some(RawMode::enter()?) } else { None };
+    let raw = if is_terminal {
+        Some(RawMode::enter()?)
+    } else {
+        None
+    };
     let feeding = async {
         let mut stdin = tokio::io::stdin();
         let mut buffer = vec![0; INPUT_BYTES];

@@ -21,12 +21,14 @@ pub(crate) async fn run(args: ImagesArgs, context: &Context) -> Result {
             }
             table
         }),
-        Some(name) => context.printer.list(client.image_tags(&name).await?, |tags| {
-            let mut table = Table::new(&["TAG", "REFERENCE"], "this repository has no tags");
-            for tag in tags {
-                table.row(vec![(&tag.tag).into(), (&tag.reference).into()]);
-            }
-            table
-        }),
+        Some(name) => context
+            .printer
+            .list(client.image_tags(&name).await?, |tags| {
+                let mut table = Table::new(&["TAG", "REFERENCE"], "this repository has no tags");
+                for tag in tags {
+                    table.row(vec![(&tag.tag).into(), (&tag.reference).into()]);
+                }
+                table
+            }),
     }
 }

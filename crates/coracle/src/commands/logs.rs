@@ -40,7 +40,12 @@ pub(crate) async fn run(args: LogsArgs, context: &Context) -> Result {
         pod: args.pod,
     };
     let app = &args.app;
-    let mut lines = of_app!(context, &client, app, client.app_logs(&context.project, app, &query).await);
+    let mut lines = of_app!(
+        context,
+        &client,
+        app,
+        client.app_logs(&context.project, app, &query).await
+    );
     while let Some(line) = lines.next().await {
         let line = line?;
         match context.printer.format() {

@@ -17,7 +17,9 @@ pub(crate) async fn run(context: &Context) -> Result {
 
 fn table(nodes: &[Node]) -> Table {
     let mut table = Table::new(
-        &["NAME", "STATE", "PODS", "CPU", "MEMORY", "RUNTIME", "REASON"],
+        &[
+            "NAME", "STATE", "PODS", "CPU", "MEMORY", "RUNTIME", "REASON",
+        ],
         "no node is known yet",
     );
     for node in nodes {

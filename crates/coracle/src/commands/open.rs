@@ -18,10 +18,16 @@ pub(crate) struct OpenArgs {
 pub(crate) async fn run(args: OpenArgs, context: &Context) -> Result {
     let client = context.client()?;
     let app = &args.app;
-    let found = of_app!(context, &client, app, client.app(&context.project, app).await);
+    let found = of_app!(
+        context,
+        &client,
+        app,
+        client.app(&context.project, app).await
+    );
     let Some(url) = found.status.url else {
-        return Err(CliError::new(format!("{app} has no URL"))
-            .hint(format!("it needs a web process that is live: `coracle apps show {app}`")));
+        return Err(CliError::new(format!("{app} has no URL")).hint(format!(
+            "it needs a web process that is live: `coracle apps show {app}`"
+        )));
     };
     context.printer.line(&url)?;
     let screen = ["DISPLAY", "WAYLAND_DISPLAY"];
@@ -37,6 +43,8 @@ pub(crate) async fn run(args: OpenArgs, context: &Context) -> Result {
         .spawn();
     match started {
         Ok(_opener) => Ok(()),
-        Err(_none) => context.printer.note("there is no program that opens it (xdg-open)"),
+        Err(_none) => context
+            .printer
+            .note("there is no program that opens it (xdg-open)"),
     }
 }

@@ -121,7 +121,11 @@ fn spec(args: &CreateArgs) -> PodSpec {
         cpu: args.cpu,
         memory: args.memory,
         health: None,
-        restart: if args.once { Restart::Never } else { Restart::Always },
+        restart: if args.once {
+            Restart::Never
+        } else {
+            Restart::Always
+        },
         start: PodStart::AtOnce,
         app: None,
         process: None,
@@ -132,7 +136,10 @@ fn spec(args: &CreateArgs) -> PodSpec {
 /// The pods of one project.
 pub(crate) fn table(pods: &[Pod]) -> Table {
     let mut table = Table::new(
-        &["NAME", "APP", "PROCESS", "RELEASE", "PHASE", "ADDRESS", "NODE", "RESTARTS", "AGE", "REASON"],
+        &[
+            "NAME", "APP", "PROCESS", "RELEASE", "PHASE", "ADDRESS", "NODE", "RESTARTS", "AGE",
+            "REASON",
+        ],
         "there are no pods",
     );
     for pod in pods {
@@ -143,7 +150,10 @@ pub(crate) fn table(pods: &[Pod]) -> Table {
 
 fn all_table(pods: &[Pod]) -> Table {
     let mut table = Table::new(
-        &["PROJECT", "NAME", "APP", "PROCESS", "RELEASE", "PHASE", "ADDRESS", "NODE", "RESTARTS", "AGE", "REASON"],
+        &[
+            "PROJECT", "NAME", "APP", "PROCESS", "RELEASE", "PHASE", "ADDRESS", "NODE", "RESTARTS",
+            "AGE", "REASON",
+        ],
         "there are no pods",
     );
     for pod in pods {
@@ -157,7 +167,10 @@ fn all_table(pods: &[Pod]) -> Table {
 
 fn row(pod: &Pod) -> Vec<Cell> {
     fn text(value: Option<impl ToString>) -> Cell {
-        value.map(|value| value.to_string()).unwrap_or_default().into()
+        value
+            .map(|value| value.to_string())
+            .unwrap_or_default()
+            .into()
     }
     vec![
         (&pod.metadata.name).into(),
@@ -206,7 +219,10 @@ fn fields(pod: &Pod) -> Table {
         table.field("Started", started.format("%Y-%m-%d %H:%M:%S UTC"));
     }
     if let Some(exit) = &status.exit {
-        table.field("Last end", format!("status {} ({})", exit.code, word(&exit.cause)));
+        table.field(
+            "Last end",
+            format!("status {} ({})", exit.code, word(&exit.cause)),
+        );
     }
     table
 }
@@ -216,7 +232,10 @@ fn stats_fields(stats: &PodStats) -> Table {
     if let Some(cpu) = stats.cpu {
         table.field("Processors", format!("{cpu:.2}"));
     }
-    table.field("Processor time", format!("{} ms", stats.cpu_nanos / 1_000_000));
+    table.field(
+        "Processor time",
+        format!("{} ms", stats.cpu_nanos / 1_000_000),
+    );
     let memory = match stats.memory_limit_bytes {
         Some(limit) => format!("{} of {}", bytes(stats.memory_bytes), bytes(limit)),
         None => bytes(stats.memory_bytes),

@@ -39,12 +39,18 @@ pub(crate) async fn run(args: ProjectsArgs, context: &Context) -> Result {
     match args.action.unwrap_or(Action::List) {
         Action::List => context.printer.list(client.projects().await?, table),
         Action::Create { name, description } => {
-            let made = client.create_project(&name, &ProjectSpec { description }).await?;
-            context.printer.object(&made, |made| table(std::slice::from_ref(made)))
+            let made = client
+                .create_project(&name, &ProjectSpec { description })
+                .await?;
+            context
+                .printer
+                .object(&made, |made| table(std::slice::from_ref(made)))
         }
         Action::Delete { name } => {
             client.delete_project(&name, None).await?;
-            context.printer.done(&format!("project {name} is being deleted"))
+            context
+                .printer
+                .done(&format!("project {name} is being deleted"))
         }
     }
 }

@@ -17,7 +17,12 @@ pub(crate) struct PsArgs {
 pub(crate) async fn run(args: PsArgs, context: &Context) -> Result {
     let client = context.client()?;
     if let Some(app) = &args.app {
-        of_app!(context, &client, app, client.app(&context.project, app).await);
+        of_app!(
+            context,
+            &client,
+            app,
+            client.app(&context.project, app).await
+        );
     }
     let mut pods = client.pods(&context.project).await?;
     if let Some(app) = args.app {

@@ -35,7 +35,12 @@ pub(crate) struct RollbackArgs {
 pub(crate) async fn list(args: ReleasesArgs, context: &Context) -> Result {
     let client = context.client()?;
     let app = &args.app;
-    let mut releases = of_app!(context, &client, app, client.releases(&context.project, app).await);
+    let mut releases = of_app!(
+        context,
+        &client,
+        app,
+        client.releases(&context.project, app).await
+    );
     releases.reverse();
     context.printer.list(releases, table)
 }
@@ -43,18 +48,24 @@ pub(crate) async fn list(args: ReleasesArgs, context: &Context) -> Result {
 pub(crate) async fn roll_back(args: RollbackArgs, context: &Context) -> Result {
     let client = context.client()?;
     let app = &args.app;
-    let new = args.release.map_or(NewRelease::Previous, NewRelease::Rollback);
+    let new = args
+        .release
+        .map_or(NewRelease::Previous, NewRelease::Rollback);
     let asked = client
         .create_release(&context.project, app, &new, MissingApp::Refuse)
         .await;
     let mut release = of_app!(context, &client, app, asked);
     let number = release.spec.number;
     if !args.no_wait {
-        let mut progress = context.printer.progress(&format!("release {number} of {app}"));
+        let mut progress = context
+            .printer
+            .progress(&format!("release {number} of {app}"));
         let waited = rollout::wait(context, &client, app, number, &mut progress).await;
         progress.end();
         release = waited?;
-        context.printer.done(&format!("release {number} of {app} is live"))?;
+        context
+            .printer
+            .done(&format!("release {number} of {app} is live"))?;
     }
     match context.printer.format() {
         Format::Json => context.printer.json(&release),

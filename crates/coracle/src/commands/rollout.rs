@@ -38,7 +38,9 @@ pub(crate) async fn wait(
         }
     }
     let Some(release) = last else {
-        return Err(CliError::new(format!("nothing was told of release {number}")));
+        return Err(CliError::new(format!(
+            "nothing was told of release {number}"
+        )));
     };
     match release.status.phase {
         ReleasePhase::Live => Ok(release),
@@ -54,7 +56,11 @@ pub(crate) async fn wait(
 
 fn failed(app: &AppName, release: &Release) -> CliError {
     let number = release.spec.number;
-    let reason = release.status.reason.as_deref().unwrap_or("no reason is known");
+    let reason = release
+        .status
+        .reason
+        .as_deref()
+        .unwrap_or("no reason is known");
     let mut message = format!("release {number} of {app} failed: {reason}");
     for line in &release.status.log {
         message.push_str("\n  | ");
@@ -88,7 +94,11 @@ fn told(number: ReleaseNumber, rollout: &Rollout) -> String {
     let mut text = format!("release {number} {stage}");
     if status.phase == ReleasePhase::Deploying {
         if !rollout.pods.is_empty() {
-            let ready = rollout.pods.iter().filter(|pod| pod.status.phase.can_serve()).count();
+            let ready = rollout
+                .pods
+                .iter()
+                .filter(|pod| pod.status.phase.can_serve())
+                .count();
             text.push_str(&format!(", {ready} of {} pods ready", rollout.pods.len()));
         }
         if let Some(reason) = &status.reason {

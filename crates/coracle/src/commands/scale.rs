@@ -66,8 +66,14 @@ pub(crate) async fn run(args: ScaleArgs, context: &Context) -> Result {
     if context.printer.format() == Format::Json {
         return context.printer.json(&scaled);
     }
-    let told: Vec<String> = change.processes.iter().map(|(name, n)| format!("{name}={n}")).collect();
-    context.printer.done(&format!("{app} is scaled to {}", told.join(" ")))
+    let told: Vec<String> = change
+        .processes
+        .iter()
+        .map(|(name, n)| format!("{name}={n}"))
+        .collect();
+    context
+        .printer
+        .done(&format!("{app} is scaled to {}", told.join(" ")))
 }
 
 /// Until each process has as many ready pods as it was asked to have.
@@ -99,8 +105,10 @@ async fn wait(
             _ => {}
         }
     }
-    Err(CliError::new("the connection to the platform was lost; the scaling goes on")
-        .hint(format!("follow it with `coracle ps {app}`")))
+    Err(
+        CliError::new("the connection to the platform was lost; the scaling goes on")
+            .hint(format!("follow it with `coracle ps {app}`")),
+    )
 }
 
 fn standing(app: &App, wanted: &BTreeMap<ProcessName, u32>) -> (String, bool) {
@@ -137,6 +145,10 @@ mod tests {
                 "{wrong}"
             );
         }
-        assert!(assignment("We b=1").unwrap_err().starts_with("process name"));
+        assert!(
+            assignment("We b=1")
+                .unwrap_err()
+                .starts_with("process name")
+        );
     }
 }

@@ -46,7 +46,10 @@ pub(crate) async fn log_in(args: LoginArgs, context: &Context) -> Result {
     let password = if args.password_stdin {
         password_from_input()?
     } else {
-        ask_password(context, &format!("Password of {} at {}: ", args.user, client.url()))?
+        ask_password(
+            context,
+            &format!("Password of {} at {}: ", args.user, client.url()),
+        )?
     };
     let session = client.log_in(&args.user, &password).await?;
     let config = Config {
@@ -56,7 +59,11 @@ pub(crate) async fn log_in(args: LoginArgs, context: &Context) -> Result {
     };
     config.write()?;
     let role = word(&session.role);
-    context.printer.done(&format!("logged in at {} as {} ({role})", client.url(), session.user))
+    context.printer.done(&format!(
+        "logged in at {} as {} ({role})",
+        client.url(),
+        session.user
+    ))
 }
 
 pub(crate) async fn log_out(context: &Context) -> Result {
@@ -124,8 +131,10 @@ pub(crate) fn password_from_input() -> Result<Secret> {
 pub(crate) fn ask_password(context: &Context, question: &str) -> Result<Secret> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        return Err(CliError::usage("there is no terminal to ask for the password on")
-            .hint("give it with --password-stdin"));
+        return Err(
+            CliError::usage("there is no terminal to ask for the password on")
+                .hint("give it with --password-stdin"),
+        );
     }
     let cannot = |error: rustix::io::Errno| {
         CliError::caused("the terminal cannot be used", &std::io::Error::from(error))

@@ -15,10 +15,14 @@ const ANSWER_BYTES: u64 = 64;
 /// Asks before something that cannot be undone.
 pub(crate) fn confirm(context: &Context, question: &str) -> Result {
     if !std::io::stdin().is_terminal() {
-        return Err(CliError::usage(format!("{question} there is no terminal to ask on"))
-            .hint("say yes with --yes"));
+        return Err(
+            CliError::usage(format!("{question} there is no terminal to ask on"))
+                .hint("say yes with --yes"),
+        );
     }
-    context.printer.err(format!("{question} [y/N] ").as_bytes())?;
+    context
+        .printer
+        .err(format!("{question} [y/N] ").as_bytes())?;
     let mut answer = String::new();
     std::io::stdin()
         .lock()
@@ -64,6 +68,6 @@ impl RawMode {
 impl Drop for RawMode {
     fn drop(&mut self) {
         // Nothing can be done about a terminal that went away.
-        drop(tcsetattr(std::io::stdin().as_fd(), OptionalActions::Drain, &self.0));
+        let _gone = tcsetattr(std::io::stdin().as_fd(), OptionalActions::Drain, &self.0).is_err();
     }
 }

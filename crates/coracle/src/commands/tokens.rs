@@ -54,7 +54,12 @@ pub(crate) async fn run(args: TokensArgs, context: &Context) -> Result {
     let client = context.client()?;
     match args.action.unwrap_or(Action::List) {
         Action::List => context.printer.list(client.tokens().await?, table),
-        Action::Create { name, role, only, expires_in } => {
+        Action::Create {
+            name,
+            role,
+            only,
+            expires_in,
+        } => {
             let new = NewToken {
                 name,
                 role: role.map(Role::from),
@@ -64,7 +69,9 @@ pub(crate) async fn run(args: TokensArgs, context: &Context) -> Result {
             let made = client.create_token(&new).await?;
             match context.printer.format() {
                 Format::Table => {
-                    context.printer.note("keep the token: it is shown only now")?;
+                    context
+                        .printer
+                        .note("keep the token: it is shown only now")?;
                     context.printer.line(made.secret.expose())
                 }
                 Format::Json => {
@@ -97,8 +104,14 @@ fn table(tokens: &[Token]) -> Table {
     );
     let now = Utc::now();
     for token in tokens {
-        let expires = token.spec.expires.map(|at| at.format("%Y-%m-%d").to_string());
-        let used = token.status.last_used.map(|at| format!("{} ago", age(at, now)));
+        let expires = token
+            .spec
+            .expires
+            .map(|at| at.format("%Y-%m-%d").to_string());
+        let used = token
+            .status
+            .last_used
+            .map(|at| format!("{} ago", age(at, now)));
         table.row(vec![
             (&token.metadata.name).into(),
             word(&token.spec.role).into(),

@@ -101,7 +101,10 @@ impl Up<'_> {
         let Some(process) = self.data.running(part)? else {
             return Ok(Todo::Start);
         };
-        let same_settings = self.remembered.as_ref().is_none_or(|old| *old == self.settings);
+        let same_settings = self
+            .remembered
+            .as_ref()
+            .is_none_or(|old| *old == self.settings);
         if same_settings && process.runs_this_program() {
             Ok(Todo::Nothing)
         } else {
@@ -114,15 +117,27 @@ impl Up<'_> {
         let old = self.remembered.as_ref();
         let free = |flag: &str, address: SocketAddr, todo: Todo, before: Option<SocketAddr>| {
             // Ours already: it is handed over, or free once the old process ended.
-            if todo == Todo::Nothing || (todo == Todo::Replace && before.is_none_or(|b| b.port() == address.port())) {
+            if todo == Todo::Nothing
+                || (todo == Todo::Replace && before.is_none_or(|b| b.port() == address.port()))
+            {
                 return Ok(());
             }
             TcpListener::bind(address)
                 .map(drop)
                 .map_err(|error| cannot_listen(flag, address, &error))
         };
-        free("--listen", self.settings.listen, serve, old.map(|old| old.listen))?;
-        free("--http", self.settings.http, gateway, old.map(|old| old.http))
+        free(
+            "--listen",
+            self.settings.listen,
+            serve,
+            old.map(|old| old.listen),
+        )?;
+        free(
+            "--http",
+            self.settings.http,
+            gateway,
+            old.map(|old| old.http),
+        )
     }
 
     async fn serve(&self, todo: Todo, progress: &mut Progress) -> Result {
@@ -142,7 +157,10 @@ impl Up<'_> {
         loop {
             self.still_lives(&mut child, deadline)?;
             // Ours, and not another program that happens to answer at this address.
-            if self.data.running(Part::Serve)?.is_some_and(|found| found.id() == child.process.id())
+            if self
+                .data
+                .running(Part::Serve)?
+                .is_some_and(|found| found.id() == child.process.id())
                 && let Ok(answer) = reqwest::get(&url).await
                 && answer.status().is_success()
             {
@@ -171,7 +189,9 @@ impl Up<'_> {
             self.still_lives(&mut child, deadline)?;
             let found = self.data.running(Part::Gateway)?;
             if found.is_some_and(|found| found.id() == child.process.id())
-                && tokio::net::TcpStream::connect(self.settings.local_http()).await.is_ok()
+                && tokio::net::TcpStream::connect(self.settings.local_http())
+                    .await
+                    .is_ok()
             {
                 break;
             }
@@ -211,7 +231,9 @@ impl Up<'_> {
             command.args(["--domain", self.settings.domain.as_str()]);
         }
         // What the platform needs of the environment is in its flags; the caller's token is nobody's business there.
-        command.env_remove(env_vars::TOKEN).env_remove(env_vars::URL);
+        command
+            .env_remove(env_vars::TOKEN)
+            .env_remove(env_vars::URL);
         if part == Part::Gateway {
             command.env_remove(env_vars::ADMIN_PASSWORD);
         }
@@ -241,15 +263,19 @@ impl Up<'_> {
         let log = self.data.log(child.part);
         if ended.is_some() {
             let tail = tail(&log, child.log_from);
-            return Err(CliError::new(format!("the {noun} did not start\n{tail}"))
-                .hint(format!("its log is {}; `coracle doctor` looks for causes", log.display())));
+            return Err(
+                CliError::new(format!("the {noun} did not start\n{tail}")).hint(format!(
+                    "its log is {}; `coracle doctor` looks for causes",
+                    log.display()
+                )),
+            );
         }
         if Instant::now() > deadline {
             let seconds = READY.as_secs();
-            return Err(
-                CliError::new(format!("the {noun} is not ready after {seconds} s; it goes on trying"))
-                    .hint(format!("its log is {}", log.display())),
-            );
+            return Err(CliError::new(format!(
+                "the {noun} is not ready after {seconds} s; it goes on trying"
+            ))
+            .hint(format!("its log is {}", log.display())));
         }
         Ok(())
     }
@@ -283,7 +309,10 @@ impl Up<'_> {
             Ok(password) => Some(password),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => {
-                return Err(CliError::caused(format!("{} cannot be read", path.display()), &error));
+                return Err(CliError::caused(
+                    format!("{} cannot be read", path.display()),
+                    &error,
+                ));
             }
         };
         let dashboard = format!("{}/", self.settings.url());
@@ -342,5 +371,8 @@ fn tail(path: &std::path::Path, from: u64) -> String {
     let text = read().unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(LOG_LINES)..];
-    last.iter().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
+    last.iter()
+        .map(|line| format!("  {line}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

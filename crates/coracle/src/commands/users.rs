@@ -83,20 +83,30 @@ pub(crate) async fn run(args: UsersArgs, context: &Context) -> Result {
     };
     match args.action.unwrap_or(Action::List) {
         Action::List => context.printer.list(client.users().await?, table),
-        Action::Create { name, role, only, password_stdin } => {
+        Action::Create {
+            name,
+            role,
+            only,
+            password_stdin,
+        } => {
             let spec = UserSpec {
                 role: role.into(),
                 projects: projects(only),
             };
             let password = password(&name, password_stdin, "Password")?;
             let made = client.create_user(&name, &spec, &password).await?;
-            context.printer.object(&made, |made| table(std::slice::from_ref(made)))
+            context
+                .printer
+                .object(&made, |made| table(std::slice::from_ref(made)))
         }
         Action::Delete { name } => {
             client.delete_user(&name).await?;
             context.printer.done(&format!("user {name} is deleted"))
         }
-        Action::Password { name, password_stdin } => {
+        Action::Password {
+            name,
+            password_stdin,
+        } => {
             let own = client.who_am_i().await?.user == name;
             // Scripts have one line for the password; who changes their own is asked for the present one as well.
             let current = if own && !password_stdin {
@@ -106,7 +116,9 @@ pub(crate) async fn run(args: UsersArgs, context: &Context) -> Result {
             };
             let new = password(&name, password_stdin, "New password")?;
             client.set_password(&name, &new, current.as_ref()).await?;
-            context.printer.done(&format!("the password of {name} is changed"))
+            context
+                .printer
+                .done(&format!("the password of {name} is changed"))
         }
     }
 }

@@ -34,10 +34,15 @@ enum Action {
 pub(crate) async fn run(args: VolumesArgs, context: &Context) -> Result {
     let client = context.client()?;
     match args.action.unwrap_or(Action::List) {
-        Action::List => context.printer.list(client.volumes(&context.project).await?, table),
+        Action::List => context
+            .printer
+            .list(client.volumes(&context.project).await?, table),
         Action::Delete { name, yes } => {
             if !yes {
-                confirm(context, &format!("delete the volume {name} and all data in it?"))?;
+                confirm(
+                    context,
+                    &format!("delete the volume {name} and all data in it?"),
+                )?;
             }
             client.delete_volume(&context.project, &name).await?;
             context.printer.done(&format!("volume {name} is deleted"))
