@@ -19,7 +19,7 @@ use futures::stream::BoxStream;
 use crate::client::engine_error;
 use crate::config::DockerConfig;
 use crate::naming::SUFFIX_LENGTH;
-use crate::operate;
+use crate::restart;
 use crate::state::{Core, Wish};
 use crate::{build, image, logs, network, node, observe, session, stats, volume};
 
@@ -183,7 +183,7 @@ impl Engine for DockerEngine {
             .config
             .supervisor
             .spawn("docker-restart", async move {
-                if let Err(error) = operate::restart_when_free(&core, &pod).await {
+                if let Err(error) = restart::when_free(&core, &pod).await {
                     tracing::warn!(%pod, %error, "a pod cannot be restarted");
                 }
             });

@@ -15,9 +15,11 @@
 //! | `naming` | names of containers, networks and volumes |
 //! | `container` | a container asked for, and a container read |
 //! | `state` | wishes and pods, and what watchers are told |
+//! | `pod` | a pod as it is known |
+//! | `reconcile` | changes of what is known, and what follows from them |
 //! | `phase` | from facts to a pod's status (pure) |
 //! | `plan` | from wish and pods to actions (pure) |
-//! | `operate` | the actions: create, start, stop, restart |
+//! | `operate`, `restart` | the actions: create, start, stop, restart |
 //! | `observe` | what Docker tells: list, events, rescan |
 //! | `probe` | readiness and liveness, asked from the host |
 //! | `subnet`, `network` | addresses and networks of projects |
@@ -40,8 +42,11 @@ mod observe;
 mod operate;
 mod phase;
 mod plan;
+mod pod;
 mod probe;
 mod raw;
+mod reconcile;
+mod restart;
 mod session;
 mod state;
 mod stats;

@@ -24,6 +24,9 @@ use crate::subnet::Subnet;
 
 /// So many subnets are tried when others are quicker.
 const SUBNET_TRIES: usize = 16;
+/// A network's removal waits so often, and so long each time, for containers that just ended.
+const REMOVE_TRIES: u32 = 20;
+const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// A project's network.
 #[derive(Clone, Debug)]
@@ -250,7 +253,28 @@ pub(crate) async fn remove(
         return Ok(());
     };
     own_subnet(core, project, &network)?;
-    let containers = crate::observe::list(core, &docker).await?;
+    for _ in 0..REMOVE_TRIES {
+        remove_pods(core, &docker, project).await?;
+        match ignore_missing(docker.remove_network(&name).await) {
+            Ok(()) => return Ok(()),
+            // A container that was being made when they were listed.
+            Err(error) if words_of(&error).contains("active endpoints") => {
+                tokio::time::sleep(REMOVE_PAUSE).await;
+            }
+            Err(error) => return Err(engine_error(error)),
+        }
+    }
+    Err(EngineError::Refused(format!(
+        "the network {name} is used by containers that are not this platform's"
+    )))
+}
+
+async fn remove_pods(
+    core: &std::sync::Arc<Core>,
+    docker: &Docker,
+    project: &ProjectName,
+) -> Result<(), EngineError> {
+    let containers = crate::observe::list(core, docker).await?;
     for container in containers
         .into_iter()
         .filter(|c| c.facts.pod.project == *project)
@@ -267,10 +291,7 @@ pub(crate) async fn remove(
             Err(error) => return Err(engine_error(error)),
         }
     }
-    match ignore_missing(docker.remove_network(&name).await) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(engine_error(error)),
-    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -154,10 +154,7 @@ fn memory_used(meminfo: &str) -> Option<u64> {
 pub(crate) async fn nodes(core: &Core) -> Result<Vec<Node>, EngineError> {
     let docker = core.client.docker().await?;
     let info = docker.info().await.map_err(engine_error)?;
-    let running = core.with(|state| {
-        let running = state.pods.values().filter(|pod| pod.run.is_some());
-        u32::try_from(running.count()).unwrap_or(u32::MAX)
-    });
+    let running = core.with(|state| state.running());
     let mut node = of_info(&info, running);
     let share = processor_share(core).await.unwrap_or_default();
     let disk = info.docker_root_dir.as_deref().and_then(disk);

@@ -24,8 +24,9 @@ use crate::container::{Container, ContainerState};
 use crate::facts::PLATFORM;
 use crate::node;
 use crate::operate;
+use crate::pod::{OpKind, Readiness};
 use crate::probe::Question;
-use crate::state::{Core, OpKind, Readiness};
+use crate::state::Core;
 
 /// The safety net: events tell all of this much earlier.
 const RESCAN: Duration = Duration::from_mins(1);
@@ -138,7 +139,7 @@ fn cause(error: &EngineError) -> String {
 /// Compares all containers with what is known of them.
 async fn sync(core: &Arc<Core>, docker: &Docker) -> Result<(), EngineError> {
     let info = docker.info().await.map_err(engine_error)?;
-    core.with(|state| state.set_node(node::of_info(&info, 0)));
+    core.with(|state| state.set_node(node::of_info(&info, state.running())));
     let ticket = core.ticket();
     let first = core.with(|state| !state.synced);
     let listed = docker
@@ -176,6 +177,7 @@ async fn sync(core: &Arc<Core>, docker: &Docker) -> Result<(), EngineError> {
         core.vanished(&gone);
     }
     let wishes: Vec<_> = core.with(|state| {
+        state.set_node(node::of_info(&info, state.running()));
         if !state.synced {
             state.synced = true;
             state.tell(EngineEvent::Synced);

@@ -1,4 +1,4 @@
-//! The actions: create, start, stop and restart one pod.
+//! The actions: create, start and stop one pod.
 //!
 //! Theory of operation: each action is one task on one pod and may be ended at any line by a crash: what it did
 //! is read from Docker afterwards and the planner goes on from there. Failures are written on the pod, with the
@@ -11,8 +11,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions,
-    RestartContainerOptions, StartContainerOptions, StopContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions, StartContainerOptions,
+    StopContainerOptions,
 };
 use coracle_engine::EngineError;
 use coracle_model::workload::{PodId, Workload};
@@ -21,13 +21,15 @@ use coracle_task::Backoff;
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
 use crate::container::{Container, create_body, start_error, whole_seconds};
 use crate::facts::Facts;
-use crate::state::{Core, OpGuard, OpKind, Severity};
+use crate::pod::Severity;
+use crate::reconcile::OpGuard;
+use crate::state::Core;
 use crate::{image, network, volume};
 
 /// So many addresses are tried when somebody else in the network has the one that was chosen.
 const ADDRESS_TRIES: usize = 8;
 /// More than the grace: what Docker may take to end a container.
-const STOP_MARGIN: Duration = Duration::from_mins(1);
+pub(crate) const STOP_MARGIN: Duration = Duration::from_mins(1);
 
 /// What a task does.
 pub(crate) enum Task {
@@ -113,7 +115,12 @@ async fn create(
             record.facts = facts.clone();
         }
     });
-    network::ensure(core, &pod.project).await?;
+    // Nobody may want it any more; then its project's network must not be made again.
+    guard
+        .cancel
+        .run_until_cancelled(network::ensure(core, &pod.project))
+        .await
+        .ok_or(Failure::Cancelled)??;
     for mount in &workload.template.volumes {
         volume::ensure(core, &pod.project, &mount.volume, None).await?;
     }
@@ -342,7 +349,7 @@ async fn remove(docker: &Docker, id: &str) -> Result<(), Error> {
 }
 
 /// Waits until no request is in flight to a pod, at most for its drain time.
-async fn drain(drained: &coracle_task::CancellationToken, most: Duration) {
+pub(crate) async fn drain(drained: &coracle_task::CancellationToken, most: Duration) {
     if tokio::time::timeout(most, drained.cancelled())
         .await
         .is_err()
@@ -396,92 +403,4 @@ async fn end(core: &Core, id: &str, grace: Duration) -> Result<(), EngineError> 
     };
     ignore_missing(patient.stop_container(id, Some(options)).await).map_err(engine_error)?;
     remove(&docker, id).await.map_err(engine_error)
-}
-
-/// Why a pod is restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// Somebody asked for it: requests in flight are waited for.
-    Asked,
-    /// It does not answer any more.
-    NotAnswering,
-}
-
-/// Restarts a pod because somebody asked for it, after whatever is done with it now.
-pub(crate) async fn restart_when_free(core: &Arc<Core>, pod: &PodId) -> Result<(), EngineError> {
-    loop {
-        let stays = core
-            .when_freed(|state| match state.pods.get(pod) {
-                Some(record) if record.leaving.is_some() => Some(false),
-                Some(record) => record.op.is_none().then_some(true),
-                None => Some(false),
-            })
-            .await;
-        if !stays {
-            // Its end is more than a restart.
-            return Ok(());
-        }
-        if let Some(guard) = core.begin(pod, OpKind::Restart { draining: true }) {
-            return restart(core, pod, Why::Asked, &guard).await;
-        }
-    }
-}
-
-/// Stops a pod and starts it again in place. The guard must be of a restart.
-pub(crate) async fn restart(
-    core: &Arc<Core>,
-    pod: &PodId,
-    why: Why,
-    guard: &OpGuard,
-) -> Result<(), EngineError> {
-    let known = core.with(|state| {
-        let record = state.pods.get(pod)?;
-        let container = record.container.as_ref()?;
-        let count = record.restarts_before + container.restart_count;
-        let served = record.run.as_ref().is_some_and(|run| run.was_ready);
-        Some((
-            container.id.clone(),
-            record.facts.clone(),
-            count,
-            served && record.facts.port.is_some(),
-        ))
-    });
-    let Some((id, facts, count, served)) = known else {
-        return Err(EngineError::NoSuchPod(pod.clone()));
-    };
-    if why == Why::Asked
-        && served
-        && guard
-            .cancel
-            .run_until_cancelled(drain(&guard.drained, facts.drain))
-            .await
-            .is_none()
-    {
-        return Ok(());
-    }
-    core.change(pod, |record| {
-        if let Some(op) = &mut record.op {
-            op.kind = OpKind::Restart { draining: false };
-        }
-        record.run = None;
-        record.note = Some("it is being restarted".to_owned());
-    });
-    let docker = core.client.docker().await?;
-    let patient = docker.clone().with_timeout(facts.grace + STOP_MARGIN);
-    let options = RestartContainerOptions {
-        signal: None,
-        t: Some(i32::try_from(whole_seconds(facts.grace)).unwrap_or(i32::MAX)),
-    };
-    patient
-        .restart_container(&id, Some(options))
-        .await
-        .map_err(engine_error)?;
-    // Docker's own counter began anew.
-    core.change(pod, |record| {
-        record.restarts_before = count + 1;
-        if let Some(container) = &mut record.container {
-            container.restart_count = 0;
-        }
-    });
-    read(core, &docker, &id).await.map_err(engine_error)
 }

@@ -6,7 +6,7 @@ use coracle_model::pod::{ExitCause, PodPhase, PodStatus};
 use coracle_model::workload::ObservedPod;
 
 use crate::container::ContainerState;
-use crate::state::{OpKind, Pod, Readiness, Severity};
+use crate::pod::{OpKind, Pod, Readiness, Severity};
 
 /// A pod as watchers are told of it. `node` is this machine's name.
 pub(crate) fn observed(pod: &Pod, node: Option<&str>) -> ObservedPod {

@@ -18,8 +18,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::operate::{self, Why};
-use crate::state::{Core, OpKind, Pod, Readiness, RunKey};
+use crate::pod::{OpKind, Pod, Readiness, RunKey};
+use crate::restart::{self, Why};
+use crate::state::Core;
 
 /// The pause between two questions at first.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -227,7 +228,7 @@ fn restart(core: &Arc<Core>, target: &Target) -> bool {
     let (owner, core) = (core.config.supervisor.clone(), Arc::clone(core));
     let pod = target.pod.clone();
     owner.spawn("docker-restart", async move {
-        if let Err(error) = operate::restart(&core, &pod, Why::NotAnswering, &guard).await {
+        if let Err(error) = restart::restart(&core, &pod, Why::NotAnswering, &guard).await {
             tracing::warn!(%pod, %error, "a pod cannot be restarted");
         }
     });

@@ -21,8 +21,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::client::{engine_error, words_of};
 use crate::container::{Container, ContainerState, start_error};
 use crate::phase;
+use crate::pod::{OpKind, Severity};
 use crate::raw::{self, Frames, Raw};
-use crate::state::{Core, OpKind, Severity, State};
+use crate::reconcile::OpGuard;
+use crate::state::{Core, State};
 
 /// Pieces of input or output that wait.
 const PIECES: usize = 32;
@@ -32,6 +34,8 @@ const READ_BYTES: usize = 32 * 1024;
 const CONNECT: Duration = Duration::from_secs(5);
 /// A task's container may be on its way when somebody attaches already.
 const CONTAINER_WAIT: Duration = Duration::from_mins(1);
+/// What a terminal takes for the end of its input (Ctrl-D).
+const END_OF_INPUT: &[u8] = &[4];
 /// Docker tells the exit status of a command a moment after its output's end.
 const EXIT_PAUSE: Duration = Duration::from_millis(20);
 const EXIT_TRIES: u32 = 100;
@@ -167,10 +171,7 @@ pub(crate) async fn attach(core: &Arc<Core>, pod: &PodId) -> Result<Session, Eng
 }
 
 /// Waits until a task that starts on attach has its container, and takes it.
-async fn attachable(
-    core: &Arc<Core>,
-    id: &PodId,
-) -> Result<(Container, crate::state::OpGuard), EngineError> {
+async fn attachable(core: &Arc<Core>, id: &PodId) -> Result<(Container, OpGuard), EngineError> {
     loop {
         let container = core
             .when_freed(|state| waiting(state, id).transpose())
@@ -243,7 +244,7 @@ fn pump(core: &Arc<Core>, docker: Docker, command: Command, raw: Raw, tty: bool)
     core.config.supervisor.spawn("docker-session", async move {
         let closed = outputs.clone();
         let work = async {
-            let writing = write(&docker, &command, writer, inputs);
+            let writing = write(&docker, &command, writer, inputs, tty);
             let reading = read(reader, tty, &outputs);
             tokio::pin!(writing, reading);
             // Output may go on long after the input's end, but not the other way round.
@@ -273,6 +274,7 @@ async fn write(
     command: &Command,
     mut writer: WriteHalf<Raw>,
     mut inputs: mpsc::Receiver<SessionInput>,
+    tty: bool,
 ) {
     let mut open = true;
     while let Some(input) = inputs.recv().await {
@@ -283,7 +285,12 @@ async fn write(
             }
             SessionInput::Stdin(_) => {}
             SessionInput::End => {
-                if open {
+                if open && tty {
+                    // Docker drops a terminal's output, too, when its input's connection is closed: a terminal's
+                    // input ends as it does for a person.
+                    open = writer.write_all(END_OF_INPUT).await.is_ok()
+                        && writer.flush().await.is_ok();
+                } else if open {
                     open = false;
                     drop(writer.shutdown().await);
                 }
@@ -293,7 +300,7 @@ async fn write(
             }
         }
     }
-    if open {
+    if open && !tty {
         drop(writer.shutdown().await);
     }
 }

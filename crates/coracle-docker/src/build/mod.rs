@@ -18,6 +18,7 @@ use bollard::query_parameters::{BuildImageOptions, BuilderVersion};
 use bollard::{Docker, body_try_stream};
 use coracle_engine::EngineError;
 use coracle_engine::build::{BuildEvent, BuildProgress, BuildRequest, BuiltImage};
+use coracle_model::quantity::ByteSize;
 use futures::StreamExt as _;
 
 use crate::client::{engine_error, status_of, words_of};
@@ -164,6 +165,12 @@ async fn failure(
         return engine_error(error);
     }
     let mut message = progress::plain(&words);
+    if message.contains("exit code: 137") {
+        message.push_str(&format!(
+            "\nThe command was killed: it probably used more than the {} of memory that a build may use.",
+            ByteSize(request.limits.memory_bytes)
+        ));
+    }
     if let Some(number) = progress::line_number(&message)
         && let Some(line) = dockerfile_line(request, number).await
     {

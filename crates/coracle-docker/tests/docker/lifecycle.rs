@@ -1,5 +1,6 @@
 //! Pods come, stay, change and go, on the real daemon.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::ground::{Ground, command, docker, pod_id, project, replicas, web, workload_id};
@@ -366,4 +367,55 @@ async fn logs_exec_connections_and_figures() {
     let nodes = ground.engine.nodes().await.unwrap();
     let used = nodes[0].status.used.unwrap();
     assert!(used.memory_bytes > 0 && used.disk_bytes.unwrap() > 0 && used.cpu >= 0.0);
+}
+
+/// Law 2, the hard way: the engine dies again and again in the middle of whatever it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_dies_at_any_moment_leaves_nothing() {
+    /// More lives make the test longer, not sharper.
+    const LIVES: u64 = 12;
+    let mut platform = Ground::new().await.crash().await;
+    for life in 0..LIVES {
+        let ground = Ground::on(Arc::clone(&platform)).await;
+        let mut first = web("first", replicas(u32::try_from(life % 3).unwrap()));
+        first.generation = life / 4;
+        ground.apply(first).await;
+        if life % 2 == 0 {
+            let mut second = web("second", WorkloadKind::Single);
+            second.generation = life;
+            ground.apply(second).await;
+        } else {
+            ground.engine.remove(&workload_id("second")).await.unwrap();
+        }
+        // Some way into what that begins: after another number of events in each life.
+        let mut events = ground.engine.watch();
+        for _ in 0..life * 2 {
+            let next = tokio::time::timeout(Duration::from_secs(1), events.next()).await;
+            if next.is_err() {
+                break;
+            }
+        }
+        platform = ground.crash().await;
+    }
+    let mut ground = Ground::on(platform).await;
+    let mut first = web("first", replicas(2));
+    first.generation = 100;
+    ground.apply(first).await;
+    ground.engine.remove(&workload_id("second")).await.unwrap();
+    ground
+        .seen
+        .until("only what is wished is there", |s| {
+            let pods = s.of("first");
+            s.of("second").is_empty()
+                && pods.len() == 2
+                && pods
+                    .iter()
+                    .all(|p| p.generation == 100 && p.status.phase == PodPhase::Ready)
+        })
+        .await;
+    assert_eq!(ground.platform.containers().len(), 2);
+    assert_eq!(ground.platform.networks().len(), 1);
+    ground.engine.remove_project(&project()).await.unwrap();
+    assert_eq!(ground.platform.containers(), [""; 0]);
+    assert_eq!(ground.platform.networks(), [""; 0]);
 }
