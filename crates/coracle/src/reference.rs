@@ -25,7 +25,7 @@ fn reference() -> String {
 
 fn section(command: &mut Command, text: &mut String) {
     let name = command.get_bin_name().unwrap_or("coracle").to_owned();
-    let help = command.render_long_help().to_string();
+    let help = command.render_help().to_string();
     let help: Vec<&str> = help.lines().map(str::trim_end).collect();
     write!(
         text,
