@@ -51,6 +51,7 @@ impl Cli {
             .args(arguments)
             .env_clear()
             .env("HOME", self.home.path())
+            .env("CORACLE_DATA_DIR", self.home.path().join("data"))
             .current_dir(self.home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -351,9 +352,6 @@ fn version_and_usage() {
     cli.run(&["down"]).is(
         0,
         "",
-        &format!(
-            "no platform runs in {}/.local/share/coracle\n",
-            cli.home.path().display()
-        ),
+        &format!("no platform runs in {}/data\n", cli.home.path().display()),
     );
 }
