@@ -52,39 +52,43 @@ pub(crate) async fn logs(
     Ok(Box::pin(ReceiverStream::new(receiver)))
 }
 
-/// Where a follower is.
+/// Where a follower is: the newest second that it told lines of, and how many.
+///
+/// The two channels are stamped apart, so a line may carry an earlier moment than the one before it. The
+/// order of the log itself never changes, though, and Docker answers from a whole second on: what was told
+/// of that second is what comes first when it is asked again.
 #[derive(Debug, Default)]
 struct Position {
-    last: Option<DateTime<Utc>>,
-    /// Lines told of that moment.
-    of_last: u32,
-    /// Lines met again of that moment.
-    again: u32,
+    second: Option<i64>,
+    /// Lines told of that second.
+    told: u32,
+    /// Lines of that second that an answer begins with and that were told.
+    skip: u32,
 }
 
 impl Position {
-    /// A new answer begins, perhaps with lines that were told.
+    /// A new answer begins, from [`Position::second`] on.
     const fn rewind(&mut self) {
-        self.again = 0;
+        self.skip = self.told;
     }
 
     /// Is this line new?
     fn pass(&mut self, at: DateTime<Utc>) -> bool {
-        match self.last {
-            Some(last) if at < last => false,
-            Some(last) if at == last => {
-                self.again += 1;
-                let new = self.again > self.of_last;
-                self.of_last = self.of_last.max(self.again);
-                new
+        let second = at.timestamp();
+        if self.second.is_none_or(|newest| second > newest) {
+            *self = Self {
+                second: Some(second),
+                told: 1,
+                skip: 0,
+            };
+        } else if self.second == Some(second) {
+            if self.skip > 0 {
+                self.skip -= 1;
+                return false;
             }
-            _ => {
-                self.last = Some(at);
-                self.of_last = 1;
-                self.again = 1;
-                true
-            }
+            self.told += 1;
         }
+        true
     }
 }
 
@@ -102,7 +106,9 @@ async fn tell(
         let run = current(core, pod);
         if let Some((id, started)) = &run {
             position.rewind();
-            let since = position.last.max(request.since);
+            let since = position
+                .second
+                .max(request.since.map(|since| since.timestamp()));
             match answer(docker, id, since, tail, &request, &mut position, sender).await {
                 Ok(()) => {}
                 Err(error) => {
@@ -166,7 +172,7 @@ fn is_over(core: &Core, pod: &PodId, id: &str, started: Option<DateTime<Utc>>) -
 async fn answer(
     docker: &Docker,
     id: &str,
-    since: Option<DateTime<Utc>>,
+    since: Option<i64>,
     tail: Option<u32>,
     request: &LogRequest,
     position: &mut Position,
@@ -177,9 +183,7 @@ async fn answer(
         stdout: true,
         stderr: true,
         // Whole seconds: earlier lines are left out here.
-        since: since
-            .and_then(|s| i32::try_from(s.timestamp()).ok())
-            .unwrap_or(0),
+        since: since.and_then(|s| i32::try_from(s).ok()).unwrap_or(0),
         timestamps: true,
         tail: tail.map_or_else(|| "all".to_owned(), |n| n.to_string()),
         ..LogsOptions::default()
@@ -267,12 +271,14 @@ mod tests {
 
     #[test]
     fn nothing_is_told_twice_and_nothing_is_left_out() {
-        let at = |n| DateTime::from_timestamp_nanos(n);
+        let at = |millis| DateTime::from_timestamp_millis(millis).unwrap();
         let mut position = Position::default();
-        let first: Vec<bool> = [1, 2, 2].map(|n| position.pass(at(n))).to_vec();
-        assert_eq!(first, [true, true, true]);
+        // The channels' stamps are out of order, within a second and over its end.
+        let told = [900, 1200, 1100, 950].map(|millis| position.pass(at(millis)));
+        assert_eq!(told, [true; 4]);
         position.rewind();
-        let second: Vec<bool> = [1, 2, 2, 2, 3].map(|n| position.pass(at(n))).to_vec();
-        assert_eq!(second, [false, false, false, true, true]);
+        // From second 1 on: what was told of it, then what is new.
+        let again = [1200, 1100, 1150, 2000, 1990].map(|millis| position.pass(at(millis)));
+        assert_eq!(again, [false, false, true, true, true]);
     }
 }
