@@ -16,6 +16,7 @@ use coracle_model::name::ProjectName;
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::{self, Action, BuildId, Facts, Owner, Runner, Upload};
 use coracle_task::CancellationToken;
+use tokio_util::sync::DropGuard;
 
 use crate::controllers::build_run;
 use crate::controllers::route::Everything;
@@ -61,6 +62,8 @@ pub struct BuildController {
 
 /// The end of work at a build, whatever it was.
 struct Seat {
+    /// An engine that works on apart from our call is told, too.
+    _cancel: DropGuard,
     workers: Workers,
     kick: Kick<Everything>,
     id: BuildId,
@@ -115,11 +118,14 @@ impl BuildController {
             return Ok(());
         }
         let worker = Worker {
-            cancel: self.scene.supervisor.token().child_token(),
+            // Not the supervisor's: the end of this process is not the end of the build, which is queued again
+            // by the next one.
+            cancel: CancellationToken::new(),
             reason: Arc::default(),
         };
         self.workers().insert(id.clone(), worker.clone());
         let seat = Seat {
+            _cancel: worker.cancel.clone().drop_guard(),
             workers: Arc::clone(&self.workers),
             kick: self.kick.clone(),
             id: id.clone(),

@@ -142,9 +142,7 @@ async fn make(
 }
 
 fn ended(worker: &Worker) -> String {
-    worker
-        .reason()
-        .unwrap_or_else(|| "the platform was stopped".to_owned())
+    worker.reason().unwrap_or_else(|| "it was ended".to_owned())
 }
 
 async fn unpack(scene: &Scene, build: &Build, dir: &Path) -> Result<BuildPlan, SourceError> {

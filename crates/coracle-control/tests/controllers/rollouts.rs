@@ -1,12 +1,14 @@
 //! Rollouts from the first write to the last pod.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use coracle_engine::sim::{Behaviour, image};
 use coracle_model::app::{AppPhase, ScaleChange};
 use coracle_model::name::ProcessName;
 use coracle_model::release::ReleasePhase;
-use coracle_model::route::Target;
+use coracle_model::route::{GatewayReport, Target};
+use coracle_store::{Expected, Store as _};
 
 use crate::platform::{Platform, ann, hello, project, until, web, with_command};
 
@@ -280,4 +282,84 @@ async fn controllers_rest_when_there_is_nothing_to_do() {
         );
         assert_eq!(status.failures, 0, "{status:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_of_an_app_without_a_record_are_cleared_away() {
+    let platform = Platform::new();
+    define(&platform, "hello:1", Behaviour::serves());
+    let life = platform.start().await;
+    let v1 = life.deploy("hello:1", &web(2)).await;
+    life.decided(v1).await;
+    life.at_rest(&platform, &["hello-web-v1 ready"; 2]).await;
+    platform.kill(life).await;
+    // As when the data directory was restored from a backup that is older than the app.
+    for key in platform
+        .store
+        .all()
+        .into_keys()
+        .filter(|key| key.contains("hello"))
+    {
+        platform.store.delete(&key, Expected::Any).await.unwrap();
+    }
+    let _life = platform.start().await;
+    until("they are gone", || async { platform.pods().is_empty() }).await;
+    assert_eq!(platform.sim().leftovers(), ["network default"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_drain_is_what_gateways_report() {
+    let platform = Platform::new();
+    define(&platform, "hello:1", Behaviour::serves());
+    define(&platform, "hello:2", Behaviour::serves());
+    let life = platform.start().await;
+    let v1 = life.deploy("hello:1", &web(1)).await;
+    life.decided(v1).await;
+    life.at_rest(&platform, &["hello-web-v1 ready"]).await;
+    // Another gateway, which holds a request to the old pod.
+    let old = platform.sim().pods()[0].clone();
+    let address = SocketAddr::new(old.status.address.unwrap(), old.port.unwrap());
+    let _connection = life.control.feed.connected("slow");
+    let report = |generation, in_flight| GatewayReport {
+        generation,
+        draining: [(address, in_flight)].into(),
+        ..GatewayReport::default()
+    };
+    let v2 = life.deploy("hello:2", &web(1)).await;
+    life.decided(v2).await;
+    let stopping = ["hello-web-v1 stopping", "hello-web-v2 ready"];
+    until("the old pod stops", || async {
+        platform.pods() == stopping
+    })
+    .await;
+    let generation = || {
+        life.control
+            .feed
+            .subscribe()
+            .borrow()
+            .as_ref()
+            .unwrap()
+            .generation
+    };
+    life.control
+        .feed
+        .report("slow", report(generation(), 1))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(platform.pods(), stopping, "a request is in flight");
+    life.control
+        .feed
+        .report("slow", report(generation(), 0))
+        .await
+        .unwrap();
+    let begin = tokio::time::Instant::now();
+    until("it has stopped", || async {
+        platform.pods() == ["hello-web-v2 ready"]
+    })
+    .await;
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "it did not wait for the deadline"
+    );
 }

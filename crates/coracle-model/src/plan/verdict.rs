@@ -50,19 +50,16 @@ pub fn fault(expect: Expectation<'_>, pod: &ObservedPod) -> Option<String> {
         });
     }
     let why = || {
-        status
-            .reason
-            .as_deref()
-            .unwrap_or("the engine does not say why")
+        let reason = status.reason.as_deref();
+        reason.unwrap_or("the engine does not say why")
     };
-    match status.phase {
-        PodPhase::Failed => Some(match &status.exit {
-            Some(exit) if exit.code != 0 && status.reason.is_none() => {
-                format!("{name} {}", ended(exit))
-            }
-            _ => format!("{name} could not be started: {}", why()),
-        }),
-        PodPhase::Pending if status.started.is_none() && status.restarts >= START_TRIES => {
+    match (status.phase, &status.exit) {
+        (PodPhase::Failed, Some(exit)) if exit.code != 0 => Some(format!("{name} {}", ended(exit))),
+        (PodPhase::Failed, _) if status.started.is_none() => {
+            Some(format!("{name} could not be started: {}", why()))
+        }
+        // Anything else that failed was started once and then lost (somebody removed it): it is replaced.
+        (PodPhase::Pending, _) if status.started.is_none() && status.restarts >= START_TRIES => {
             Some(format!("{name} could not be started: {}", why()))
         }
         _ => None,
