@@ -361,17 +361,17 @@ impl Run<'_> {
         let Some(app) = self.app else {
             return Ok(());
         };
-        self.images.forget(self.key, self.releases).await;
         let objects = &control.objects;
+        let builds = objects
+            .list::<BuildSpec>(&keys::builds(project, name))
+            .await?;
+        self.images.forget(self.key, self.releases, &builds).await;
         let mut gone: Vec<String> = self
             .releases
             .iter()
             .map(|release| keys::release(project, name, release.spec.number))
             .collect();
-        for build in objects
-            .list::<BuildSpec>(&keys::builds(project, name))
-            .await?
-        {
+        for build in &builds {
             gone.push(keys::build(project, name, build.spec.number));
         }
         for domain in objects.list::<DomainSpec>(keys::DOMAINS).await? {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use coracle_engine::stream::{Follow, LogRequest};
 use coracle_engine::{Engine, EngineError, ImageInfo};
+use coracle_model::build::Build;
 use coracle_model::name::ImageRef;
 use coracle_model::plan::rollout::ReleaseChange;
 use coracle_model::release::{PinnedImage, Release, ReleaseNumber, ReleasePhase, ReleaseSpec};
@@ -91,12 +92,18 @@ impl Images {
 
     /// Takes the images of releases that are about to go out of the engine's cache, as far as they are the
     /// platform's own. What cannot be removed now is no reason to keep an app.
-    pub(super) async fn forget(&self, key: &AppKey, releases: &[Release]) {
+    pub(super) async fn forget(&self, key: &AppKey, releases: &[Release], builds: &[Build]) {
         let pinned = releases
             .iter()
             .filter_map(|release| release.status.image.as_ref());
-        let images: BTreeSet<_> = pinned.map(|image| &image.reference).collect();
-        for image in images {
+        let mut images: BTreeSet<_> = pinned.map(|image| image.reference.clone()).collect();
+        for build in builds {
+            images.extend(build.status.image.clone());
+            // What was built but never released, or not even noted, has no more than the name it was built under.
+            let settings = &self.scene.control.settings;
+            images.extend(settings.build_image(&key.project, &key.app, build.spec.number));
+        }
+        for image in &images {
             if !is_own(&self.scene, image) {
                 continue;
             }
