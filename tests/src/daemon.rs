@@ -1,12 +1,14 @@
 //! A Docker daemon of a test's own, to be stopped and started again.
 //!
 //! Theory of operation: everything of it is in a folder of its own, and it keeps its hands off what a second daemon on a
-//! machine would share with the first: no default bridge, no firewall rules, no change of the kernel's settings. Its
+//! machine would share with the first: a default bridge of its own (with none at all a daemon removes `docker0`, which
+//! is the first one's), no firewall rules, no change of the kernel's settings. Its
 //! pods are reached from this machine over their bridge as always; they reach nothing outside. It is a child
 //! in the test's process group, so that a test that is killed takes it along.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -22,7 +24,46 @@ use crate::wait::{LONG, until};
 #[derive(Debug)]
 pub struct Daemon {
     home: TempDir,
+    bridge: Bridge,
     child: Option<Child>,
+}
+
+/// A bridge that the daemon takes for its default one. Removed when dropped.
+#[derive(Debug)]
+struct Bridge(String);
+
+impl Bridge {
+    fn new() -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (process, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        // Addresses that nobody else on a test machine is likely to have (RFC 2544's range for tests).
+        let address = format!("198.18.{}.{}/30", process % 256, made % 64 * 4 + 1);
+        // A network interface's name has 15 bytes at most.
+        let bridge = Self(format!("cor{process}-{made}"));
+        bridge.ip(&["link", "add", &bridge.0, "type", "bridge"]);
+        bridge.ip(&["addr", "add", &address, "dev", &bridge.0]);
+        bridge.ip(&["link", "set", &bridge.0, "up"]);
+        bridge
+    }
+
+    fn ip(&self, args: &[&str]) {
+        let done = std::process::Command::new("ip").args(args).status();
+        assert!(
+            done.is_ok_and(|status| status.success()),
+            "ip {args:?} failed (Debian's package iproute2)"
+        );
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        // Nothing more can be done about one that stays.
+        drop(
+            std::process::Command::new("ip")
+                .args(["link", "del", &self.0])
+                .status(),
+        );
+    }
 }
 
 impl Daemon {
@@ -42,7 +83,11 @@ impl Daemon {
                 .create(home.path().join(folder))
                 .expect("a folder can be made");
         }
-        let mut daemon = Self { home, child: None };
+        let mut daemon = Self {
+            home,
+            bridge: Bridge::new(),
+            child: None,
+        };
         daemon.up().await;
         daemon.load_test_image();
         Some(daemon)
@@ -83,7 +128,7 @@ impl Daemon {
             .arg(path("docker.pid"))
             .args([
                 "--bridge",
-                "none",
+                &self.bridge.0,
                 "--iptables=false",
                 "--ip-masq=false",
                 "--ip-forward=false",
