@@ -214,25 +214,31 @@ impl Reconciler for BuildController {
         }
         let actions = {
             let workers = self.workers();
-            let facts = |(project, build, upload): &(ProjectName, Build, Upload)| {
-                (project.clone(), build.clone(), *upload)
+            let facts = |(project, build, upload): &'_ (ProjectName, Build, Upload)| {
+                let id = BuildId {
+                    project: project.clone(),
+                    app: build.spec.app.clone(),
+                    number: build.spec.number,
+                };
+                let app = (Some(project.clone()), build.spec.app.to_string());
+                let owner = apps.get(&app).copied().unwrap_or(Owner::Gone);
+                let runner = match workers.contains_key(&id) {
+                    true => Runner::Working,
+                    false => Runner::None,
+                };
+                (owner, *upload, runner)
             };
-            let owned: Vec<_> = read.iter().map(facts).collect();
-            let facts: Vec<_> = owned
+            let facts: Vec<_> = read
                 .iter()
-                .map(|(project, build, upload)| {
-                    let app = (Some(project.clone()), build.spec.app.to_string());
-                    let mut facts = Facts {
-                        project,
-                        build,
-                        owner: apps.get(&app).copied().unwrap_or(Owner::Gone),
-                        upload: *upload,
-                        runner: Runner::None,
-                    };
-                    if workers.contains_key(&facts.id()) {
-                        facts.runner = Runner::Working;
+                .map(|one| {
+                    let (owner, upload, runner) = facts(one);
+                    Facts {
+                        project: &one.0,
+                        build: &one.1,
+                        owner,
+                        upload,
+                        runner,
                     }
-                    facts
                 })
                 .collect();
             builds::plan(&facts, self.scene.control.settings.limits.builds)

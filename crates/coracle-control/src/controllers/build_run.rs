@@ -11,7 +11,7 @@ use std::time::Duration;
 use coracle_builder::{BuildPlan, SourceError};
 use coracle_engine::EngineError;
 use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage, StepState};
-use coracle_model::app::App;
+use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::BuildId;
@@ -245,11 +245,7 @@ async fn succeed(
         keys::build(&id.project, &id.app, id.number),
     );
     let release = loop {
-        let Some(mut app) = control
-            .objects
-            .get::<coracle_model::app::AppSpec>(&app_key)
-            .await?
-        else {
+        let Some(mut app) = control.objects.get::<AppSpec>(&app_key).await? else {
             return Ok("its app was deleted".to_owned());
         };
         let Some(mut now) = control.objects.get::<BuildSpec>(&build_key).await? else {
@@ -270,7 +266,7 @@ async fn succeed(
             created_by: build.spec.created_by.clone(),
             env: None,
         };
-        let release = new_release(id, &mut app, draft);
+        let release = number(&id.project, &id.app, &mut app, draft);
         now.status.phase = BuildPhase::Succeeded;
         now.status.reason = None;
         now.status.image = Some(image.reference.clone());
@@ -295,10 +291,6 @@ async fn succeed(
         .record(&ACTOR, "build.succeeded", Some(&id.project), what, &message)
         .await;
     Ok(message)
-}
-
-fn new_release(id: &BuildId, app: &mut App, draft: Draft) -> coracle_model::release::Release {
-    number(&id.project, &id.app, app, draft)
 }
 
 /// The source of a build that has ended is needed no more.

@@ -102,7 +102,13 @@ impl SweepController {
             .collect();
         let in_use = pods.iter().map(|pod| pod.image.clone()).collect();
         let sweep = sweep::plan(&facts, &in_use, self.scene.options.retention);
-        for image in &sweep.images {
+        // An engine keeps an image under the name it was built under, too.
+        let settings = &control.settings;
+        let names = sweep.builds.iter();
+        let names =
+            names.filter_map(|id| settings.build_image(&id.project, &id.app, id.number).ok());
+        let images: BTreeSet<_> = sweep.images.iter().cloned().chain(names).collect();
+        for image in &images {
             // While it is not known what runs, no image is known to be unused.
             if knowledge == Knowledge::Partial || !is_own(&self.scene, image) {
                 continue;

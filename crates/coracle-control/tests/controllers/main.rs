@@ -9,3 +9,4 @@ mod platform;
 mod pods;
 mod rollouts;
 mod stop;
+mod sweeps;

@@ -245,3 +245,131 @@ pub fn workload(
         template,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::name::{ImageRef, VolumeName};
+    use crate::object::{Kind, Metadata};
+    use crate::release::{
+        CommandLine, Origin, PinnedImage, ReleaseSpec, ReleaseStatus, RunConfig, VolumeMount,
+    };
+
+    fn release(ports: &[u16], web_port: Option<u16>) -> Release {
+        let name = |name: &str| EnvName::new(name).unwrap();
+        let spec = |port| ProcessSpec {
+            port,
+            ..ProcessSpec::default()
+        };
+        let plain = |value: &str| EnvValue::Plain(value.to_owned());
+        Release {
+            kind: Kind::Release,
+            metadata: Metadata {
+                name: "v3".into(),
+                project: None,
+                uid: "u".into(),
+                revision: 1,
+                created: DateTime::UNIX_EPOCH,
+                deleting: None,
+            },
+            spec: ReleaseSpec {
+                app: AppName::new("hello").unwrap(),
+                number: ReleaseNumber(3),
+                image: ImageRef::new("hello:1").unwrap(),
+                config: RunConfig {
+                    processes: BTreeMap::from([
+                        (ProcessName::web(), spec(web_port)),
+                        (ProcessName::new("worker").unwrap(), spec(None)),
+                    ]),
+                    env: BTreeMap::from([
+                        (name("A"), "manifest".to_owned()),
+                        (name("B"), "manifest".to_owned()),
+                        (name("PORT"), "1".to_owned()),
+                    ]),
+                    release_command: Some(CommandLine::Shell("migrate".into())),
+                    volumes: vec![VolumeMount {
+                        name: VolumeName::new("data").unwrap(),
+                        path: "/data".into(),
+                        size: None,
+                    }],
+                },
+                env: BTreeMap::from([
+                    (name("B"), plain("app")),
+                    (name("CORACLE_APP"), plain("other")),
+                    (name("S"), EnvValue::Sealed("…".into())),
+                ]),
+                origin: Origin::Image,
+                created_by: "ann".into(),
+            },
+            status: ReleaseStatus {
+                image: Some(PinnedImage {
+                    reference: ImageRef::new("hello@sha256:00").unwrap(),
+                    ports: ports.to_vec(),
+                }),
+                ..ReleaseStatus::default()
+            },
+        }
+    }
+
+    #[test]
+    fn a_port_is_the_manifests_else_the_images_only_one_else_8080() {
+        let web = ProcessName::web();
+        assert_eq!(port(&release(&[80], Some(3000)), &web), Some(3000));
+        assert_eq!(port(&release(&[80], None), &web), Some(80));
+        assert_eq!(port(&release(&[80, 443], None), &web), Some(8080));
+        assert_eq!(port(&release(&[], None), &web), Some(8080));
+        let worker = ProcessName::new("worker").unwrap();
+        assert_eq!(port(&release(&[80], None), &worker), None);
+    }
+
+    #[test]
+    fn variables_of_the_app_win_over_the_manifests_and_the_platforms_over_both() {
+        let project = ProjectName::default_project();
+        let job = Job::Process {
+            name: ProcessName::web(),
+            replicas: 2,
+        };
+        let vars: Vec<String> = environment(&project, &release(&[80], None), &job)
+            .into_iter()
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        assert_eq!(
+            vars,
+            [
+                "A=Plain(\"manifest\")",
+                "B=Plain(\"app\")",
+                "CORACLE_APP=Plain(\"hello\")",
+                "CORACLE_PROCESS=Plain(\"web\")",
+                "CORACLE_PROJECT=Plain(\"default\")",
+                "CORACLE_RELEASE=Plain(\"v3\")",
+                "PORT=Plain(\"80\")",
+                "S=Sealed(\"…\")"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_workload_is_what_its_wish_says_and_waits_for_the_image() {
+        let project = ProjectName::default_project();
+        let app = AppName::new("hello").unwrap();
+        let mut release = release(&[80], None);
+        let policy = Policy::default();
+        let web = Wish::process(&project, &app, &release, &ProcessName::web(), 2);
+        let made = workload(&project, &release, &web, Vec::new(), &policy).unwrap();
+        assert_eq!(made.kind, WorkloadKind::Replicated { replicas: 2 });
+        assert_eq!(made.template.drain, policy.drain);
+        assert_eq!(made.template.volumes[0].volume.as_str(), "hello-data");
+        assert_eq!(made.generation, 3);
+        let command = Wish::command(&project, &app, &release);
+        let made = workload(&project, &release, &command, Vec::new(), &policy).unwrap();
+        let start = TaskStart::AtOnce;
+        assert_eq!(made.kind, WorkloadKind::Task { start });
+        assert_eq!((made.owner.process, made.template.port), (None, None));
+        release.status.image = None;
+        assert!(workload(&project, &release, &web, Vec::new(), &policy).is_none());
+    }
+}
