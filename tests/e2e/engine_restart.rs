@@ -17,9 +17,12 @@ async fn after_a_restart_of_everything_every_app_serves_again() {
     }
     platform.coracle(&["scale", "two", "web=2"]).await.ok();
     let api = platform.api().await;
-    api.post("/projects", &json!({"metadata": {"name": "blue"}}))
-        .await
-        .ok();
+    api.post(
+        "/projects",
+        &json!({"metadata": {"name": "blue"}, "spec": {}}),
+    )
+    .await
+    .ok();
     platform
         .coracle(&[
             "deploy",

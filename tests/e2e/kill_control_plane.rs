@@ -159,7 +159,7 @@ impl Person<'_> {
                 api.send(
                     Method::POST,
                     "/projects",
-                    Some(&json!({"metadata": {"name": "zoo"}})),
+                    Some(&json!({"metadata": {"name": "zoo"}, "spec": {}})),
                 )
                 .await
             }

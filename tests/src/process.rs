@@ -36,13 +36,16 @@ impl Part {
     }
 }
 
-/// Does it run, and not only wait for its parent to take note of its end?
+/// Does any thread of it run? The first one is a zombie already while others still end, and until the last of them
+/// has ended its files are open and its locks held.
 fn alive(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.is_ok_and(|stat| {
-        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
-        !state.starts_with(['Z', 'X'])
-    })
+    let at = format!("/proc/{}", pid.as_raw_nonzero());
+    let Ok(stat) = std::fs::read_to_string(format!("{at}/stat")) else {
+        return false;
+    };
+    let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
+    let threads = std::fs::read_dir(format!("{at}/task")).map_or(0, Iterator::count);
+    !state.starts_with(['Z', 'X']) || threads > 1
 }
 
 /// A pid file can outlive its process, and the number be given to another.

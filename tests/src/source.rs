@@ -1,6 +1,5 @@
 //! Folders to deploy.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -84,37 +83,49 @@ impl Source {
             .expect("it fits memory")
     }
 
-    /// A compressed tar of a few megabytes with one file of `bytes` zeros, and a Dockerfile.
+    /// A small compressed tar that unpacks to so many files of 64 MiB.
     ///
     /// # Panics
     /// When it does not fit memory.
     #[must_use]
-    pub fn bomb(bytes: u64) -> Vec<u8> {
-        let mut tar = tar::Builder::new(flate2::write::GzEncoder::new(
-            Vec::new(),
-            flate2::Compression::best(),
-        ));
-        let file = |name: &str, size: u64| {
-            let mut header = tar::Header::new_ustar();
-            header.set_path(name).expect("a short name");
-            header.set_size(size);
-            header.set_mode(0o644);
-            header.set_cksum();
-            header
-        };
+    pub fn bomb(files: u32) -> Vec<u8> {
+        // A gzip header without a name, then blocks of a deflate stream that are cut at whole bytes, so that the
+        // same zeros are compressed once. Nobody reads as far as the checksum at its end.
+        let mut bomb = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let zeros = block(&vec![0; MIB]);
         let dockerfile = format!("FROM {TEST_IMAGE}\n");
-        tar.append(
-            &file("Dockerfile", dockerfile.len() as u64),
-            dockerfile.as_bytes(),
-        )
-        .expect("it fits memory");
-        tar.append(
-            &file("bomb", bytes),
-            std::io::Read::take(std::io::repeat(0), bytes),
-        )
-        .expect("it fits memory");
-        let mut packed = tar.into_inner().expect("it fits memory");
-        packed.flush().expect("it fits memory");
-        packed.finish().expect("it fits memory")
+        let mut first = dockerfile.clone().into_bytes();
+        first.resize(512, 0);
+        bomb.extend(block(&header("Dockerfile", dockerfile.len())));
+        bomb.extend(block(&first));
+        for number in 0..files {
+            bomb.extend(block(&header(&format!("bomb-{number}"), 64 * MIB)));
+            for _ in 0..64 {
+                bomb.extend(&zeros);
+            }
+        }
+        bomb
     }
+}
+
+const MIB: usize = 1 << 20;
+
+fn header(name: &str, size: usize) -> [u8; 512] {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name).expect("a short name");
+    header.set_size(size as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    *header.as_bytes()
+}
+
+/// A part of a raw deflate stream that depends on nothing before it and ends at a whole byte.
+fn block(bytes: &[u8]) -> Vec<u8> {
+    let mut deflate = flate2::Compress::new(flate2::Compression::fast(), false);
+    let mut out = Vec::with_capacity(bytes.len() + 1024);
+    deflate
+        .compress_vec(bytes, &mut out, flate2::FlushCompress::Full)
+        .expect("it fits memory");
+    assert_eq!(deflate.total_in(), bytes.len() as u64);
+    out
 }
