@@ -110,12 +110,15 @@ impl Settings {
     }
 }
 
+/// The file in the data directory that holds the platform's id.
+pub const PLATFORM_ID_FILE: &str = "platform.id";
+
 /// The platform's id, made at the first start: it is on everything that the platform makes in an engine.
 ///
 /// # Errors
 /// When the data directory cannot be read or written.
 pub fn platform_id(data_dir: &Path) -> std::io::Result<String> {
-    let path = data_dir.join("platform.id");
+    let path = data_dir.join(PLATFORM_ID_FILE);
     match std::fs::read_to_string(&path) {
         Ok(id) if id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(id),
         Ok(_) => Err(std::io::Error::new(

@@ -26,6 +26,7 @@
 //! | `volume` | volumes |
 //! | `logs`, `session`, `raw`, `stats`, `node` | what is asked of running pods, and of the machine |
 //! | `image`, `build` | images |
+//! | `halt` | all pods stopped, when the platform is taken down |
 
 mod build;
 mod client;
@@ -33,6 +34,7 @@ pub mod config;
 mod container;
 mod engine;
 mod facts;
+mod halt;
 mod image;
 mod logs;
 mod naming;
@@ -55,3 +57,4 @@ mod volume;
 
 pub use config::DockerConfig;
 pub use engine::DockerEngine;
+pub use halt::stop_pods;

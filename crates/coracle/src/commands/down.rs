@@ -1,8 +1,12 @@
 //! `coracle down`: everything stops, data stays.
 
+use coracle_control::settings::{PLATFORM_ID_FILE, platform_id};
+use coracle_docker::DockerConfig;
+use coracle_task::Supervisor;
+
 use crate::context::Context;
-use crate::data_dir::{Part, Stopped};
-use crate::error::Result;
+use crate::data_dir::{DataDir, Part, Stopped};
+use crate::error::{CliError, Result};
 use crate::settings::DataDirArg;
 
 use super::up::{GATEWAY_STOP, SERVE_STOP};
@@ -12,6 +16,9 @@ use super::up::{GATEWAY_STOP, SERVE_STOP};
 pub(crate) struct DownArgs {
     #[command(flatten)]
     place: DataDirArg,
+    /// Leave the containers of applications running; nothing reaches them until `coracle up`
+    #[arg(long)]
+    keep_apps: bool,
 }
 
 /// Stops what runs. The control plane comes first, so that it does not replace what ends after it.
@@ -34,17 +41,36 @@ pub(crate) async fn run(args: DownArgs, context: &Context) -> Result {
             ))?;
         }
     }
-    if any {
-        context
-            .printer
-            .note("the platform is stopped; its data stays")?;
-        context.printer.note(
-            "containers of applications go on by themselves, but nothing reaches them until `coracle up`",
-        )
+    let stopped = if args.keep_apps {
+        0
     } else {
+        stop_apps(&data, context).await?
+    };
+    if !any && stopped == 0 {
         let folder = data.path().display();
-        context
+        return context
             .printer
-            .note(&format!("no platform runs in {folder}"))
+            .note(&format!("no platform runs in {folder}"));
     }
+    context
+        .printer
+        .note("the platform is stopped; its data stays")
+}
+
+/// Stops the containers of applications; the next `up` starts them again.
+async fn stop_apps(data: &DataDir, context: &Context) -> Result<usize> {
+    // Without an id nothing was ever started from this folder.
+    if !data.path().join(PLATFORM_ID_FILE).exists() {
+        return Ok(0);
+    }
+    let id = platform_id(data.path())
+        .map_err(|error| CliError::caused("the platform's id cannot be read", &error))?;
+    let progress = context.printer.progress("stopping the applications");
+    let config = DockerConfig::new(id, Supervisor::new("down"));
+    let stopped = coracle_docker::stop_pods(config).await.map_err(|error| {
+        CliError::caused("containers of applications could not be stopped", &error)
+            .hint("`coracle doctor` checks Docker; `coracle down --keep-apps` leaves them alone")
+    });
+    progress.end();
+    stopped
 }
