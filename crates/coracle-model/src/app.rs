@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::env::EnvVars;
-use crate::name::{AppName, Hostname, ProcessName, ProjectName};
+use crate::env::{EnvValue, EnvVars};
+use crate::name::{AppName, EnvName, Hostname, ProcessName, ProjectName};
 use crate::object::{Kind, Of, Spec};
 use crate::release::ReleaseNumber;
 
@@ -21,6 +21,7 @@ pub struct AppSpec {
     pub scale: BTreeMap<ProcessName, u32>,
     /// Variables of the app's own. API answers leave them out: they have a route of their own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<EnvName, EnvValue>)]
     pub env: EnvVars,
     /// Host names beside the one that every app has.
     #[serde(skip_serializing_if = "Vec::is_empty")]

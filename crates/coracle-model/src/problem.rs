@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Code {
     /// A field has a value that is not allowed. `field` names it.
     InvalidField,
-    /// The request is not well-formed (JSON syntax, missing body, wrong content type).
+    /// The request is not well-formed (JSON syntax, missing body).
     InvalidRequest,
     /// A field that does not exist.
     UnknownField,
@@ -22,6 +22,10 @@ pub enum Code {
     Forbidden,
     /// There is no such object.
     NotFound,
+    /// The path exists, but not for this method; `Allow` says for which.
+    MethodNotAllowed,
+    /// The body is of a type that is not taken here.
+    UnsupportedMediaType,
     /// An object of this name exists.
     AlreadyExists,
     /// The object was changed since the revision that was sent.
@@ -59,6 +63,8 @@ impl Code {
             Self::Unauthenticated => 401,
             Self::Forbidden => 403,
             Self::NotFound => 404,
+            Self::MethodNotAllowed => 405,
+            Self::UnsupportedMediaType => 415,
             Self::AlreadyExists | Self::StaleRevision | Self::Conflict | Self::DomainTaken => 409,
             Self::TooLarge => 413,
             Self::RateLimited => 429,
@@ -82,6 +88,8 @@ impl Code {
             Self::Unauthenticated => "Log in first",
             Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "This method is not possible here",
+            Self::UnsupportedMediaType => "The body is of a type that is not taken here",
             Self::AlreadyExists => "It exists already",
             Self::StaleRevision => "Somebody changed it in the meantime",
             Self::Conflict => "Not possible in its present state",

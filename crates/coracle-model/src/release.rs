@@ -7,7 +7,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::env::EnvVars;
+use crate::env::{EnvValue, EnvVars};
 use crate::name::{AppName, EnvName, ImageRef, InvalidName, ProcessName, VolumeName, shown};
 use crate::object::{Kind, Of, Spec};
 use crate::quantity::{ByteSize, Cpu, Span};
@@ -72,6 +72,7 @@ pub struct ReleaseSpec {
     /// The app's own variables when the release was made; they win over the manifest's. Secret ones sealed.
     /// API answers leave them out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<EnvName, EnvValue>)]
     pub env: EnvVars,
     /// Where it came from.
     pub origin: Origin,
