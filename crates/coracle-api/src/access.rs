@@ -5,13 +5,15 @@
 //! one that somebody forgot to classify fails at its first use, and a test compares the table with the
 //! OpenAPI document before that. Project routes name the project in their path: it is checked here once and not in handlers.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{MatchedPath, RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use coracle_model::name::ProjectName;
+use coracle_model::name::{ProjectName, shown};
 use coracle_model::problem::{Code, Problem};
 use coracle_model::user::Role;
+use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
 use crate::credentials::{Carrier, presented};
@@ -29,7 +31,7 @@ pub(crate) enum Access {
     Project(Role),
     /// A role that holds in all projects.
     Platform(Role),
-    /// The gateways' own token, which the handler checks.
+    /// The gateways' own token.
     Gateway,
 }
 
@@ -245,25 +247,30 @@ pub(crate) fn classify(method: &Method, path: &str) -> Option<Access> {
 pub(crate) async fn guard(
     State(state): State<ApiState>,
     matched: MatchedPath,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> ApiResult<Response> {
     let access = classify(request.method(), matched.as_str());
-    let project = params
-        .iter()
-        .find(|(name, _)| *name == "project")
-        .map(|(_, value)| value.to_owned());
     match access {
-        Some(Access::Public | Access::Gateway) => {}
+        Some(Access::Public) => {}
+        Some(Access::Gateway) => authenticate_gateway(&state, request.headers())?,
         Some(access) => {
             let caller = authenticate(&state, request.method(), request.headers()).await?;
-            authorize(access, &caller, project.as_deref())?;
+            let Ok(params) = params else {
+                let problem = Problem::new(Code::InvalidField, "the path is not UTF-8");
+                return Err(problem.field("path").into());
+            };
+            let project = params.iter().find(|(name, _)| *name == "project");
+            authorize(access, &caller, project.map(|(_, value)| value))?;
             request.extensions_mut().insert(caller);
         }
-        None if TABLE.iter().any(|(_, path, _)| *path == matched.as_str()) => {
-            let detail = format!("{} is not possible here", request.method());
-            return Err(ApiError::new(Code::InvalidRequest, detail));
+        None if !allowed(matched.as_str()).is_empty() => {
+            let methods = allowed(matched.as_str());
+            let detail = format!("{} is not possible here", shown(request.method().as_str()));
+            return Err(ApiError::new(Code::MethodNotAllowed, detail)
+                .hint(format!("possible are {methods}"))
+                .allow(&methods));
         }
         None => {
             return Err(ApiError::new(
@@ -273,6 +280,32 @@ pub(crate) async fn guard(
         }
     }
     Ok(next.run(request).await)
+}
+
+/// The methods that a path has, as `Allow` names them; empty for one that is not classified.
+fn allowed(path: &str) -> String {
+    let mut methods: Vec<&str> = TABLE
+        .iter()
+        .filter(|(_, p, _)| *p == path)
+        .map(|(method, _, _)| method.as_str())
+        .collect();
+    if methods.contains(&GET.as_str()) {
+        methods.push(Method::HEAD.as_str());
+    }
+    methods.join(", ")
+}
+
+/// Fails unless a request carries the gateways' own token.
+fn authenticate_gateway(state: &ApiState, headers: &HeaderMap) -> ApiResult<()> {
+    let (secret, carrier) = presented(headers).ok_or_else(ApiError::unauthenticated)?;
+    let expected = state.gateway_token.expose().as_bytes();
+    let same = bool::from(secret.expose().as_bytes().ct_eq(expected));
+    // An empty token would be opened by an empty one.
+    if same && !expected.is_empty() && carrier == Carrier::Header {
+        Ok(())
+    } else {
+        Err(ApiError::unauthenticated())
+    }
 }
 
 /// The caller whose credentials a request carries.

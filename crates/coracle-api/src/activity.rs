@@ -1,8 +1,8 @@
 //! What happened lately.
 
 use axum::extract::State;
-use coracle_model::event::Event;
-use coracle_model::object::List;
+use coracle_model::event::{Event, EventSpec, EventStatus};
+use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::Problem;
 use coracle_model::user::{ProjectScope, Role};
 
@@ -14,7 +14,7 @@ use crate::state::ApiState;
 
 /// What happened, the newest first. What concerns the whole platform is shown to administrators.
 #[utoipa::path(get, path = "/api/v1/activity", tag = "platform", params(Page), responses(
-    (status = 200, body = List<Event>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<EventSpec, EventStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     caller: Caller,

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use coracle_control::{OperationError, keys};
 use coracle_model::app::{App, AppSpec, AppStatus, ScaleChange};
 use coracle_model::name::{AppName, Hostname, ProjectName};
-use coracle_model::object::{Kind, List};
+use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::problem::Problem;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub(crate) struct AppDomain {
 
 /// The apps of a project.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps", tag = "apps", params(("project" = ProjectName, Path), Page),
-    responses((status = 200, body = List<App>), (status = "default", body = Problem)))]
+    responses((status = 200, body = List<Resource<AppSpec, AppStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Path(project): Path<ProjectName>,
@@ -49,7 +49,7 @@ pub(crate) async fn list(
 
 /// Make an app. Its variables are set by their own route.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps", tag = "apps", params(("project" = ProjectName, Path)),
-    request_body = Input<AppSpec>, responses((status = 201, body = App), (status = "default", body = Problem)))]
+    request_body = Input<AppSpec>, responses((status = 201, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -78,7 +78,7 @@ fn refuse_env(spec: &AppSpec) -> Result<(), OperationError> {
 /// An app.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    responses((status = 200, body = App), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path((project, app)): Path<(ProjectName, AppName)>,
@@ -92,7 +92,7 @@ pub(crate) async fn read(
 /// Change an app. Its variables stay as they are.
 #[utoipa::path(put, path = "/api/v1/projects/{project}/apps/{app}", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    request_body = Input<AppSpec>, responses((status = 200, body = App), (status = "default", body = Problem)))]
+    request_body = Input<AppSpec>, responses((status = 200, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -115,7 +115,7 @@ pub(crate) async fn update(
 /// Delete an app with all that it has.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}/apps/{app}", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    responses((status = 202, body = App), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
@@ -156,7 +156,7 @@ pub(crate) async fn read_scale(
 /// Change how many pods processes have.
 #[utoipa::path(put, path = "/api/v1/projects/{project}/apps/{app}/scale", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    request_body = ScaleChange, responses((status = 200, body = App), (status = "default", body = Problem)))]
+    request_body = ScaleChange, responses((status = 200, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn scale(
     State(state): State<ApiState>,
     caller: Caller,
@@ -194,16 +194,17 @@ pub(crate) async fn domains(
 /// Give an app one more host name.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/domains", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    request_body = AppDomain, responses((status = 201, body = App), (status = "default", body = Problem)))]
+    request_body = AppDomain, responses((status = 201, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn add_domain(
     State(state): State<ApiState>,
     caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
+    header: IfMatch,
     Json(domain): Json<AppDomain>,
 ) -> Answer {
     let app = state
         .control
-        .add_domain(&project, &app, &domain.host, &caller.actor())
+        .add_domain(&project, &app, &domain.host, header.0, &caller.actor())
         .await?;
     Ok(Tagged(StatusCode::CREATED, view::app(app)))
 }
@@ -211,15 +212,16 @@ pub(crate) async fn add_domain(
 /// Take a host name away from an app.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}/apps/{app}/domains/{host}", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), ("host" = Hostname, Path)),
-    responses((status = 200, body = App), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<AppSpec, AppStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn remove_domain(
     State(state): State<ApiState>,
     caller: Caller,
     Path((project, app, host)): Path<(ProjectName, AppName, Hostname)>,
+    header: IfMatch,
 ) -> Answer {
     let app = state
         .control
-        .remove_domain(&project, &app, &host, &caller.actor())
+        .remove_domain(&project, &app, &host, header.0, &caller.actor())
         .await?;
     Ok(Tagged(StatusCode::OK, view::app(app)))
 }

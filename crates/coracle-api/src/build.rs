@@ -8,9 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use coracle_control::build_log::{BuildKey, BuildLogReader};
-use coracle_model::build::{Build, BuildSpec, BuildStatus};
+use coracle_control::objects::check_not_deleting;
+use coracle_model::build::{Build, BuildSpec, BuildStatus, Source};
 use coracle_model::name::{AppName, InvalidName, ProjectName};
-use coracle_model::object::List;
+use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
 use futures::stream;
 use serde::Deserialize;
@@ -51,6 +52,7 @@ impl TryFrom<String> for BuildNumber {
 /// May the app be made when there is none?
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct MayCreate {
     /// `true`: an app that does not exist is made.
     #[serde(default)]
@@ -60,6 +62,7 @@ pub(crate) struct MayCreate {
 /// Which part of a log.
 #[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct BuildLogQuery {
     /// `true`: server-sent events, until the build ends.
     #[serde(default)]
@@ -69,7 +72,7 @@ pub(crate) struct BuildLogQuery {
 /// The builds of an app, the oldest first.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/builds", tag = "builds",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), Page),
-    responses((status = 200, body = List<Build>), (status = "default", body = Problem)))]
+    responses((status = 200, body = List<Resource<BuildSpec, BuildStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Path((project, app)): Path<(ProjectName, AppName)>,
@@ -90,7 +93,7 @@ pub(crate) async fn list(
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/builds", tag = "builds",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
     request_body(content = Vec<u8>, content_type = "application/gzip"),
-    responses((status = 202, body = Build), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<BuildSpec, BuildStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -98,25 +101,78 @@ pub(crate) async fn create(
     Query(may): Query<MayCreate>,
     request: Request,
 ) -> Answer {
+    check_kind(&request)?;
     check_length(&state, &request)?;
     // Before the upload, so that nobody sends gigabytes to be told that there is no such app.
-    if may.create {
-        state
-            .control
-            .ensure_app(&project, &app, &caller.actor())
-            .await?;
-    } else {
-        state.control.app(&project, &app).await?;
+    match state.control.app(&project, &app).await {
+        Ok(there) => check_not_deleting(&there)?,
+        // Made after the upload: one that is refused changes nothing.
+        Err(OperationError::NotFound { .. }) if may.create => {
+            state.control.live_project(&project).await?;
+        }
+        Err(error) => return Err(error.into()),
     }
     let source = state
         .control
         .receive_upload(request.into_body().into_data_stream())
         .await?;
-    let build = state
-        .control
-        .submit_build(&project, &app, source, &caller.actor())
-        .await?;
-    Ok(Tagged(StatusCode::ACCEPTED, build))
+    let Source::Upload { id, .. } = source.clone();
+    let submit = async {
+        if may.create {
+            state
+                .control
+                .ensure_app(&project, &app, &caller.actor())
+                .await?;
+        }
+        state
+            .control
+            .submit_build(&project, &app, source, &caller.actor())
+            .await
+    };
+    match submit.await {
+        Ok(build) => Ok(Tagged(StatusCode::ACCEPTED, build)),
+        Err(error) => {
+            if let Err(error) = tokio::fs::remove_file(state.control.upload_path(&id)).await {
+                tracing::warn!(%error, "an upload that no build has could not be removed; the sweep will");
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Types of bodies that may be an archive. What it is in truth is told by its first bytes; this is for those who
+/// send something else by mistake.
+const ARCHIVES: [&str; 9] = [
+    "application/gzip",
+    "application/x-gzip",
+    "application/x-tar+gzip",
+    "application/x-gtar",
+    "application/x-tar",
+    "application/tar",
+    "application/zstd",
+    "application/x-tar+zstd",
+    "application/octet-stream",
+];
+
+fn check_kind(request: &Request) -> ApiResult<()> {
+    let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let essence = value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split(';').next())
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    if ARCHIVES.contains(&essence.as_str()) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        Code::UnsupportedMediaType,
+        "the body must be a tar, plain or compressed with gzip or zstd",
+    )
+    .hint("send it with Content-Type: application/gzip"))
 }
 
 fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
@@ -139,7 +195,7 @@ fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
 /// A build.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/builds/{build}", tag = "builds",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), ("build" = String, Path)),
-    responses((status = 200, body = Build), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<BuildSpec, BuildStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
@@ -153,7 +209,7 @@ pub(crate) async fn read(
 /// End a build that has not ended.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/builds/{build}/cancel", tag = "builds",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), ("build" = String, Path)),
-    responses((status = 202, body = Build), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<BuildSpec, BuildStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn cancel(
     State(state): State<ApiState>,
     caller: Caller,

@@ -1,6 +1,7 @@
 //! Errors of handlers, and how each becomes an answer.
 
 use axum::Json;
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use coracle_control::OperationError;
@@ -13,7 +14,7 @@ use coracle_model::problem::{Code, Problem};
 pub(crate) struct ApiError {
     problem: Box<Problem>,
     cause: Option<Box<dyn std::error::Error + Send + Sync>>,
-    retry_after: Option<u64>,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -32,9 +33,24 @@ impl ApiError {
         .into()
     }
 
+    /// The same, saying what to do.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.problem.hint = Some(hint.into());
+        self
+    }
+
     /// The same, telling the caller to come back after so many seconds.
     pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.headers
+            .push((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        self
+    }
+
+    /// The same, telling which methods are possible.
+    pub(crate) fn allow(mut self, methods: &str) -> Self {
+        if let Ok(methods) = HeaderValue::from_str(methods) {
+            self.headers.push((header::ALLOW, methods));
+        }
         self
     }
 
@@ -45,7 +61,7 @@ impl ApiError {
         Self {
             problem: Box::new(problem),
             cause: Some(Box::new(cause)),
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -55,7 +71,7 @@ impl From<Problem> for ApiError {
         Self {
             problem: Box::new(problem),
             cause: None,
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -65,7 +81,7 @@ impl From<Box<Problem>> for ApiError {
         Self {
             problem,
             cause: None,
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -75,7 +91,7 @@ impl From<OperationError> for ApiError {
         Self {
             problem: Box::new(error.problem()),
             cause: Some(Box::new(error)),
-            retry_after: None,
+            headers: Vec::new(),
         }
     }
 }
@@ -109,10 +125,28 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        headers.extend(self.headers);
+        response.extensions_mut().insert(Told(self.problem));
         response
+    }
+}
+
+/// The problem that an answer tells, so that [`name_request`] can add to it what only the outermost layer knows.
+#[derive(Clone)]
+struct Told(Box<Problem>);
+
+/// Puts the request's id into the problem that `response` tells, if it tells one.
+pub(crate) fn name_request(response: &mut Response, id: &str) {
+    let Some(Told(mut problem)) = response.extensions_mut().remove::<Told>() else {
+        return;
+    };
+    problem.request_id = Some(id.to_owned());
+    match serde_json::to_vec(&*problem) {
+        Ok(bytes) => {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = Body::from(bytes);
+        }
+        Err(error) => tracing::error!(%error, "a problem could not be written"),
     }
 }
 

@@ -1,36 +1,46 @@
 //! Live changes of objects, as server-sent events.
 //!
 //! Theory of operation: a follower first gets everything that exists (`applied` each), then `synced`, then each change.
-//! Objects of the store carry the store's revision as the event's id: a browser that was cut off says the
-//! last one it saw (`Last-Event-ID`) and gets only what changed since. Pods and nodes are the engine's and
-//! have no revision: they are told anew. A follower that is too slow gets `reset` and everything again.
+//! Changes of the store, and the `synced` after everything, carry the store's revision as their id: a browser that
+//! was cut off says the last one it saw (`Last-Event-ID`) and gets only what changed since. What is told before
+//! `synced` has no id: it comes by name and not by revision, so it is no place to go on from. Several objects can
+//! change in one revision, of which a follower may have seen a part: that revision is told again, which does no harm
+//! to somebody who takes each object as a whole. Pods and nodes are the engine's and have no revision: they are
+//! told anew. A follower that is too slow, or whose revision is not known here, gets `reset` and everything again.
+//! A stream ends when the credentials end that it was opened with, or the rights of their user change.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use chrono::Utc;
+use coracle_control::keys;
 use coracle_control::objects::decode_object;
-use coracle_control::{keys, pod::as_object};
+use coracle_control::pod::{as_object, merge};
 use coracle_engine::EngineEvent;
 use coracle_model::app::AppSpec;
 use coracle_model::build::BuildSpec;
-use coracle_model::name::ProjectName;
+use coracle_model::name::{PodName, ProjectName, shown};
 use coracle_model::object::{Kind, Of, Spec};
-use coracle_model::problem::Problem;
+use coracle_model::pod::{Pod, PodSpec};
+use coracle_model::problem::{Code, Problem};
 use coracle_model::project::ProjectSpec;
 use coracle_model::release::ReleaseSpec;
 use coracle_model::user::ProjectScope;
-use coracle_store::{Entry, StoreError};
+use coracle_model::workload::{ObservedPod, PodId};
+use coracle_store::{Entry, Store, StoreError, WatchStream};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::caller::Caller;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::Query;
 use crate::state::ApiState;
 use crate::view;
@@ -55,7 +65,36 @@ pub(crate) struct EventQuery {
 struct Filter {
     caller: Caller,
     project: Option<ProjectName>,
-    kinds: Option<Vec<String>>,
+    kinds: Option<Vec<Kind>>,
+}
+
+/// The kinds that are told. The others are not everybody's and have routes of their own.
+const KINDS: [Kind; 6] = [
+    Kind::Project,
+    Kind::App,
+    Kind::Build,
+    Kind::Release,
+    Kind::Pod,
+    Kind::Node,
+];
+
+fn parse_kinds(text: &str) -> ApiResult<Vec<Kind>> {
+    let parse = |word: &str| {
+        let word = word.trim();
+        KINDS
+            .into_iter()
+            .find(|kind| format!("{kind:?}").eq_ignore_ascii_case(word))
+            .ok_or_else(|| {
+                let all = KINDS.map(|kind| format!("{kind:?}")).join(", ");
+                Problem::new(
+                    Code::InvalidField,
+                    format!("there is no kind {}; there are {all}", shown(word)),
+                )
+                .field("kinds")
+                .into()
+            })
+    };
+    text.split(',').map(parse).collect()
 }
 
 impl Filter {
@@ -67,17 +106,31 @@ impl Filter {
             }
             None => self.project.is_none() && self.caller.scope() == ProjectScope::All,
         };
-        let name = format!("{kind:?}");
-        in_scope
-            && self.kinds.as_ref().is_none_or(|kinds| {
-                kinds
-                    .iter()
-                    .any(|wanted| wanted.eq_ignore_ascii_case(&name))
-            })
+        in_scope && self.wants_kind(kind)
+    }
+
+    fn wants_kind(&self, kind: Kind) -> bool {
+        self.kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&kind))
     }
 }
 
-/// The follower went away.
+/// What happened to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Put,
+    Delete,
+}
+
+fn pod_id(pod: &Pod) -> Option<PodId> {
+    Some(PodId {
+        project: pod.metadata.project.clone()?,
+        name: PodName::new(pod.metadata.name.clone()).ok()?,
+    })
+}
+
+/// The follower went away, or may not follow any more.
 struct Gone;
 
 struct Follower {
@@ -98,12 +151,15 @@ pub(crate) async fn follow(
     let last_seen = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let kinds = query.kinds.map(|kinds| {
-        kinds
-            .split(',')
-            .map(|kind| kind.trim().to_owned())
-            .collect()
-    });
+    let kinds = query.kinds.as_deref().map(parse_kinds).transpose()?;
+    if let Some(project) = &query.project {
+        if !caller.sees(project) {
+            let detail = format!("there is no project {project}");
+            return Err(ApiError::new(Code::NotFound, detail));
+        }
+        state.control.project(project).await?;
+    }
+    let until = caller.token.spec.expires;
     let (out, events) = mpsc::channel(BUFFER);
     let follower = Follower {
         filter: Filter {
@@ -116,7 +172,11 @@ pub(crate) async fn follow(
     };
     state.supervisor.spawn("event stream", async move {
         // An end without an error is a follower that left.
-        let _left = follower.run(last_seen).await;
+        let following = follower.run(last_seen);
+        let _left = match until.map(|until| (until - Utc::now()).to_std().unwrap_or_default()) {
+            Some(left) => timeout(left, following).await.unwrap_or(Err(Gone)),
+            None => following.await,
+        };
     });
     let stream = ReceiverStream::new(events).map(Ok::<_, Infallible>);
     Ok(Sse::new(stream)
@@ -139,26 +199,8 @@ impl Follower {
     async fn follow_once(&self, last_seen: Option<u64>) -> Result<Result<(), StoreError>, Gone> {
         let store = self.state.control.objects.store();
         let mut pods = self.state.control.observed.changes();
-        let mut from = last_seen.map(|seen| seen + 1);
-        let mut changes = match store.watch("/", from).await {
-            Err(StoreError::Compacted { .. }) if from.is_some() => {
-                from = None;
-                store.watch("/", None).await
-            }
-            other => other,
-        };
-        if from.is_none() {
-            let listing = match store.list_all("/").await {
-                Ok(listing) => listing,
-                Err(error) => return Ok(Err(error)),
-            };
-            for entry in &listing.entries {
-                self.entry(entry).await?;
-            }
-            changes = store.watch("/", Some(listing.revision + 1)).await;
-        }
-        let mut changes = match changes {
-            Ok(changes) => changes,
+        let (revision, mut changes) = match self.begin(store, last_seen).await? {
+            Ok(begun) => begun,
             Err(error) => return Ok(Err(error)),
         };
         for node in self.state.control.observed.nodes() {
@@ -166,15 +208,21 @@ impl Follower {
                 .await?;
         }
         for pod in self.state.control.observed.pods() {
-            self.pod(&as_object(&pod)).await?;
+            self.observed_pod(&pod).await?;
         }
-        self.send(Event::default().event("synced").data("{}"))
-            .await?;
+        let synced = Event::default().event("synced").data("{}");
+        self.send(synced.id(revision.to_string())).await?;
         loop {
             tokio::select! {
                 change = changes.next() => match change {
-                    Some(Ok(coracle_store::Event::Put(entry))) => self.entry(&entry).await?,
-                    Some(Ok(coracle_store::Event::Delete { key, revision })) => self.deleted(&key, revision).await?,
+                    Some(Ok(coracle_store::Event::Put(entry))) => {
+                        self.check_rights(&entry.key, Change::Put).await?;
+                        self.entry(&entry, Some(entry.modified)).await?;
+                    }
+                    Some(Ok(coracle_store::Event::Delete { key, revision })) => {
+                        self.check_rights(&key, Change::Delete).await?;
+                        self.deleted(&key, revision).await?;
+                    }
                     Some(Err(error)) => return Ok(Err(error)),
                     None => return Ok(Ok(())),
                 },
@@ -186,6 +234,51 @@ impl Follower {
                 () = self.out.closed() => return Err(Gone),
             }
         }
+    }
+
+    /// Where the changes begin: behind what the follower has seen, or behind everything, which is told here.
+    async fn begin(
+        &self,
+        store: &Arc<dyn Store>,
+        last_seen: Option<u64>,
+    ) -> Result<Result<(u64, WatchStream), StoreError>, Gone> {
+        if let Some(seen) = last_seen {
+            let known = store.revision().await.is_ok_and(|now| seen <= now);
+            if known && let Ok(changes) = store.watch("/", Some(seen)).await {
+                return Ok(Ok((seen, changes)));
+            }
+            self.send(Event::default().event("reset").data("{}"))
+                .await?;
+        }
+        let listing = match store.list_all("/").await {
+            Ok(listing) => listing,
+            Err(error) => return Ok(Err(error)),
+        };
+        for entry in &listing.entries {
+            self.entry(entry, None).await?;
+        }
+        let changes = store.watch("/", Some(listing.revision + 1)).await;
+        Ok(changes.map(|changes| (listing.revision, changes)))
+    }
+
+    /// The stream ends with the token or session that it was opened with, and when what the user may do changes: who
+    /// may go on opens it anew.
+    async fn check_rights(&self, key: &str, change: Change) -> Result<(), Gone> {
+        let caller = &self.filter.caller;
+        if key == keys::user(&caller.user) {
+            return Err(Gone);
+        }
+        let own_token = key
+            .strip_prefix(keys::TOKENS)
+            .and_then(|rest| rest.split_once('/'))
+            .is_some_and(|(user, token)| {
+                user == caller.user.as_str() && token == caller.token.metadata.name
+            });
+        // Tokens are written when they are used, too.
+        if own_token && change == Change::Delete {
+            return Err(Gone);
+        }
+        Ok(())
     }
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
@@ -216,16 +309,24 @@ impl Follower {
         }
     }
 
-    async fn entry(&self, entry: &Entry) -> Result<(), Gone> {
+    async fn entry(&self, entry: &Entry, id: Option<u64>) -> Result<(), Gone> {
         let key = entry.key.as_str();
         if key.starts_with(keys::APPS) {
-            self.decoded::<AppSpec>(entry, view::app).await
+            self.decoded::<AppSpec>(entry, id, view::app).await
         } else if key.starts_with(keys::RELEASES) {
-            self.decoded::<ReleaseSpec>(entry, view::release).await
+            self.decoded::<ReleaseSpec>(entry, id, view::release).await
         } else if key.starts_with(keys::BUILDS) {
-            self.decoded::<BuildSpec>(entry, |build| build).await
+            self.decoded::<BuildSpec>(entry, id, |build| build).await
         } else if key.starts_with(keys::PROJECTS) {
-            self.decoded::<ProjectSpec>(entry, |project| project).await
+            self.decoded::<ProjectSpec>(entry, id, |project| project)
+                .await
+        } else if key.starts_with(keys::PODS) {
+            let observed = &self.state.control.observed;
+            self.decoded::<PodSpec>(entry, id, |pod| {
+                let seen = pod_id(&pod).and_then(|id| observed.pod(&id));
+                merge(pod, seen.as_deref())
+            })
+            .await
         } else {
             // Users, tokens, claims and the journal have routes of their own.
             Ok(())
@@ -235,11 +336,15 @@ impl Follower {
     async fn decoded<S: Spec>(
         &self,
         entry: &Entry,
+        id: Option<u64>,
         view: impl Fn(Of<S>) -> Of<S>,
     ) -> Result<(), Gone>
     where
         Of<S>: Serialize,
     {
+        if !self.filter.wants_kind(S::KIND) {
+            return Ok(());
+        }
         match decode_object::<S>(entry) {
             Ok(object) => {
                 let object = view(object);
@@ -247,14 +352,8 @@ impl Follower {
                     Kind::Project => ProjectName::new(object.metadata.name.clone()).ok(),
                     _ => object.metadata.project.clone(),
                 };
-                self.object(
-                    "applied",
-                    Some(entry.modified),
-                    S::KIND,
-                    project.as_ref(),
-                    &object,
-                )
-                .await
+                self.object("applied", id, S::KIND, project.as_ref(), &object)
+                    .await
             }
             Err(error) => {
                 tracing::error!(%error, key = entry.key, "a record could not be read");
@@ -267,6 +366,17 @@ impl Follower {
         let parts: Vec<&str> = key.trim_start_matches('/').split('/').collect();
         let (kind, project, app, name) = match parts.as_slice() {
             ["apps", project, app] => (Kind::App, *project, None, (*app).to_owned()),
+            ["pods", project, pod] => {
+                let id = ProjectName::new(*project).ok().zip(PodName::new(*pod).ok());
+                let seen = id.and_then(|(project, name)| {
+                    self.state.control.observed.pod(&PodId { project, name })
+                });
+                if seen.is_some() {
+                    // The engine has it still, and tells when it is gone.
+                    return Ok(());
+                }
+                (Kind::Pod, *project, None, (*pod).to_owned())
+            }
             ["projects", project] => (Kind::Project, *project, None, (*project).to_owned()),
             ["releases", project, app, n] => (
                 Kind::Release,
@@ -305,10 +415,40 @@ impl Follower {
         .await
     }
 
+    /// As its own route answers it: a bare pod is what somebody asked for too.
+    async fn observed_pod(&self, seen: &ObservedPod) -> Result<(), Gone> {
+        if !self.filter.wants(Kind::Pod, Some(&seen.id.project)) {
+            return Ok(());
+        }
+        match self.asked(&seen.id).await {
+            Some(asked) => self.pod(&merge(asked, Some(seen))).await,
+            None => self.pod(&as_object(seen)).await,
+        }
+    }
+
+    /// The bare pod of this name that somebody asked for.
+    async fn asked(&self, id: &PodId) -> Option<Pod> {
+        let key = keys::pod(&id.project, &id.name);
+        match self.state.control.objects.get::<PodSpec>(&key).await {
+            Ok(asked) => asked,
+            Err(error) => {
+                tracing::warn!(%error, pod = %id, "a pod's record could not be read");
+                None
+            }
+        }
+    }
+
     async fn engine(&self, change: EngineEvent) -> Result<(), Gone> {
         match change {
-            EngineEvent::Pod(pod) => self.pod(&as_object(&pod)).await,
+            EngineEvent::Pod(pod) => self.observed_pod(&pod).await,
             EngineEvent::PodGone(id) => {
+                if !self.filter.wants(Kind::Pod, Some(&id.project)) {
+                    return Ok(());
+                }
+                if let Some(asked) = self.asked(&id).await {
+                    // Asked for still: the engine makes it anew.
+                    return self.pod(&asked).await;
+                }
                 let data = serde_json::json!({ "kind": Kind::Pod, "metadata": { "name": id.name, "project": id.project } });
                 self.object("deleted", None, Kind::Pod, Some(&id.project), &data)
                     .await

@@ -4,16 +4,18 @@
 //! directions run side by side and each waits for its receiver, so that a slow one holds its sender back
 //! and nothing is gathered in memory. The exit status is the last message.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use coracle_control::journal::Actor;
 use coracle_engine::EngineError;
 use coracle_engine::stream::{Channel, ExecRequest, Session, SessionInput, SessionOutput};
-use coracle_model::name::{PodName, ProjectName};
+use coracle_model::name::{PodName, ProjectName, shown};
 use coracle_model::object::Kind;
 use coracle_model::pod::PodSpec;
 use coracle_model::problem::{Code, Problem};
@@ -39,6 +41,9 @@ const APPEARS_WITHIN: Duration = Duration::from_secs(60);
 /// Between two pings, so that a connection that is dead is noticed.
 const PING_EVERY: Duration = Duration::from_secs(20);
 
+/// How long a client has to close after it was told the end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// The first byte of each message.
 mod channel {
     /// Client to command: bytes of its input.
@@ -61,27 +66,44 @@ struct Size {
     rows: u16,
 }
 
+/// The way to a WebSocket; a request that does not ask for one is told so.
+pub(crate) struct Upgrade(WebSocketUpgrade);
+
+impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        WebSocketUpgrade::from_request_parts(parts, state)
+            .await
+            .map(Self)
+            .map_err(|error| {
+                ApiError::new(Code::InvalidRequest, "this is spoken over a WebSocket")
+                    .hint(format!("ask for an upgrade: {}", error.body_text()))
+            })
+    }
+}
+
 /// What to run: taken from the query by hand, because `command` may be there many times.
 fn parse_query(query: &str) -> ApiResult<ExecRequest> {
     let mut command = Vec::new();
     let (mut tty, mut columns, mut rows) = (false, 80, 24);
     let number = |field: &str, value: &str| {
         value
-            .parse::<u16>()
+            .parse::<NonZeroU16>()
+            .map(NonZeroU16::get)
             .map_err(|_not_a_number| -> Box<Problem> {
-                Box::new(
-                    Problem::new(
-                        Code::InvalidField,
-                        format!("{field} is a number of 1 to 65535"),
-                    )
-                    .field(field),
-                )
+                let detail = format!("{field} is a number of 1 to 65535");
+                Box::new(Problem::new(Code::InvalidField, detail).field(field))
             })
     };
     for (name, value) in form_pairs(query) {
         match name.as_str() {
             "command" => command.push(value),
-            "tty" => tty = value == "true" || value == "1",
+            "tty" => {
+                tty = value.parse().map_err(|_not_a_bool| {
+                    Problem::new(Code::InvalidField, "tty is true or false").field("tty")
+                })?;
+            }
             "columns" => columns = number("columns", &value)?,
             "rows" => rows = number("rows", &value)?,
             _ => {
@@ -89,11 +111,15 @@ fn parse_query(query: &str) -> ApiResult<ExecRequest> {
                     Code::UnknownField,
                     "allowed are command, tty, columns and rows",
                 );
-                return Err(problem.field(name).into());
+                return Err(problem.field(shown(&name)).into());
             }
         }
     }
-    if command.is_empty() {
+    if command.iter().any(|word| word.contains('\0')) {
+        let problem = Problem::new(Code::InvalidField, "a command cannot hold a zero byte");
+        return Err(problem.field("command").into());
+    }
+    if command.first().is_none_or(String::is_empty) {
         return Err(Problem::new(Code::InvalidField, "a command is needed")
             .field("command")
             .into());
@@ -122,7 +148,7 @@ pub(crate) async fn exec(
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
     uri: axum::http::Uri,
-    upgrade: WebSocketUpgrade,
+    Upgrade(upgrade): Upgrade,
 ) -> ApiResult<Response> {
     let request = parse_query(uri.query().unwrap_or_default())?;
     let id = PodId {
@@ -156,7 +182,7 @@ pub(crate) async fn attach(
     State(state): State<ApiState>,
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
-    upgrade: WebSocketUpgrade,
+    Upgrade(upgrade): Upgrade,
 ) -> ApiResult<Response> {
     let key = coracle_control::keys::pod(&project, &pod);
     let object = state.control.objects.need::<PodSpec>(&key, &pod).await?;
@@ -252,17 +278,27 @@ async fn relay(state: &ApiState, socket: WebSocket, session: Session) {
         }
     };
     let stop = state.supervisor.token();
-    tokio::select! {
-        sink = to_client => {
-            if let Some(mut sink) = sink {
-                let close = CloseFrame { code: close_code::NORMAL, reason: Utf8Bytes::from_static("") };
-                if sink.send(Message::Close(Some(close))).await.is_err() {
-                    tracing::debug!("the client left before the end was told");
-                }
-            }
+    let finished = tokio::select! {
+        sink = to_client => sink,
+        () = from_client => None,
+        () = stop.cancelled() => None,
+    };
+    let Some(mut sink) = finished else { return };
+    let close = CloseFrame {
+        code: close_code::NORMAL,
+        reason: Utf8Bytes::from_static(""),
+    };
+    let farewell = async {
+        if sink.send(Message::Close(Some(close))).await.is_err() {
+            tracing::debug!("the client left before the end was told");
+            return;
         }
-        () = from_client => {}
-        () = stop.cancelled() => {}
+        // A socket that is closed with something unread is reset, and the client may lose the exit status that is
+        // still on its way. So what comes is read until the client closes too.
+        while let Some(Ok(_)) = stream.next().await {}
+    };
+    if timeout(FAREWELL, farewell).await.is_err() {
+        tracing::debug!("the client did not close in time");
     }
 }
 

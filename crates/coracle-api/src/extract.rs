@@ -1,19 +1,25 @@
 //! Extractors that answer with problems: what a request says is parsed here, or refused with the field's name.
 
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::path::ErrorKind;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, MatchedPath, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use coracle_model::object::{Kind, Metadata, Object};
 use coracle_model::problem::{Code, Problem};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{ApiError, ApiResult};
+
+/// The most of a parser's message that is answered, in bytes.
+const MOST_MESSAGE: usize = 500;
 
 /// Path parameters.
 pub(crate) struct Path<T>(pub(crate) T);
@@ -25,18 +31,34 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(PathRejection::FailedToDeserializePathParams(error)) => {
-                let text = error.body_text();
-                let detail = text
-                    .strip_prefix("Invalid URL: ")
-                    .unwrap_or(&text)
-                    .to_owned();
-                Err(Problem::new(Code::InvalidField, detail)
-                    .field("path")
-                    .into())
+                Err(path_problem(parts, error.into_kind()).into())
             }
-            Err(error) => Err(ApiError::new(Code::InvalidRequest, error.body_text())),
+            Err(_) => Err(ApiError::new(
+                Code::InvalidRequest,
+                "the path cannot be read",
+            )),
         }
     }
+}
+
+/// What is wrong with a path, without repeating what was sent: that may be long and hostile. The message is the
+/// type's own, which shows its input shortened and escaped.
+fn path_problem(parts: &Parts, kind: ErrorKind) -> Problem {
+    let (name, detail) = match kind {
+        ErrorKind::DeserializeError { key, message, .. } => (Some(key), message),
+        ErrorKind::InvalidUtf8InPathParam { key } => (Some(key), "it is not UTF-8".to_owned()),
+        // A path with one parameter: axum does not say which.
+        ErrorKind::Message(message) => (only_parameter(parts), message),
+        _ => (None, "the path cannot be read".to_owned()),
+    };
+    Problem::new(Code::InvalidField, detail).field(name.unwrap_or_else(|| "path".to_owned()))
+}
+
+fn only_parameter(parts: &Parts) -> Option<String> {
+    let route = parts.extensions.get::<MatchedPath>()?.as_str();
+    let (_, rest) = route.rsplit_once('{')?;
+    let (name, _) = rest.split_once('}')?;
+    Some(name.trim_start_matches('*').to_owned())
 }
 
 /// Query parameters.
@@ -48,14 +70,28 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Query<T
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
-            Err(QueryRejection::FailedToDeserializeQueryString(error)) => {
-                Err(Problem::new(Code::InvalidField, error.body_text())
-                    .field("query")
-                    .into())
-            }
-            Err(error) => Err(ApiError::new(Code::InvalidRequest, error.body_text())),
+            Err(error) => Err(query_problem(&error.body_text()).into()),
         }
     }
+}
+
+/// What is wrong with a query. The text is axum's: what it was about, then the parameter, then what was wrong.
+fn query_problem(text: &str) -> Problem {
+    let text = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text);
+    let parameter =
+        |name: &str| !name.is_empty() && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let (field, detail) = text
+        .split_once(": ")
+        .filter(|(name, _)| parameter(name))
+        .unwrap_or(("query", text));
+    let code = if detail.starts_with("unknown field") {
+        Code::UnknownField
+    } else {
+        Code::InvalidField
+    };
+    Problem::new(code, bounded(detail.to_owned())).field(field)
 }
 
 /// A JSON body, and a JSON answer.
@@ -76,7 +112,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             });
         if !is_json {
             return Err(ApiError::new(
-                Code::InvalidRequest,
+                Code::UnsupportedMediaType,
                 "the body must be JSON (Content-Type: application/json)",
             ));
         }
@@ -91,13 +127,67 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// Something that must be written as a JSON object. The derived parsers would take an array of the fields' values too.
+struct AnObject<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        an_object(deserializer).map(Self)
+    }
+}
+
+fn an_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    struct Fields<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    from.deserialize_map(Fields(PhantomData))
+}
+
+/// `invalid type: string "hunter2", expected a map` without the value, which may be a secret in the wrong place.
+fn without_value(message: String) -> String {
+    for prefix in ["invalid type: ", "invalid value: "] {
+        let Some(rest) = message.strip_prefix(prefix) else {
+            continue;
+        };
+        if let Some(at) = rest.rfind(", expected ") {
+            let kind: Vec<&str> = rest[..at]
+                .split(' ')
+                .take_while(|word| !word.starts_with(['"', '`']))
+                .collect();
+            return format!("{prefix}{}{}", kind.join(" "), &rest[at..]);
+        }
+    }
+    message
+}
+
+/// Messages of parsers repeat what was sent, of whatever length.
+fn bounded(mut message: String) -> String {
+    let end = message.floor_char_boundary(MOST_MESSAGE);
+    if end < message.len() {
+        message.truncate(end);
+        message.push('…');
+    }
+    message
+}
+
 fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    let AnObject(value) = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
-        let text = inner.to_string();
-        let detail = text.clone();
+        let text = without_value(inner.to_string());
+        let detail = bounded(text.clone());
         match inner.classify() {
             serde_json::error::Category::Data => {
                 let code = if text.starts_with("unknown field") {
@@ -109,7 +199,7 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> ApiResult<T> {
                 ApiError::from(if path == "." {
                     problem
                 } else {
-                    problem.field(path)
+                    problem.field(bounded(path))
                 })
             }
             _ if bytes.is_empty() => {
@@ -184,15 +274,16 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 /// An object as a caller sends it. What the platform sets (`status`, most of `metadata`) may be there, so that
 /// an object can be sent back as it was read, and is not looked at.
 #[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, bound = "S: Deserialize<'de>")]
 pub(crate) struct Input<S> {
     /// The kind; must be the right one when it is there.
     #[serde(default)]
     pub(crate) kind: Option<Kind>,
     /// The name, and the revision that was read.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "an_object")]
     pub(crate) metadata: InputMetadata,
     /// What is asked for.
+    #[serde(deserialize_with = "an_object")]
     pub(crate) spec: S,
     /// Not looked at.
     #[serde(default, rename = "status")]

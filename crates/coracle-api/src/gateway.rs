@@ -1,11 +1,12 @@
-//! The feed of the gateways: route tables out, reports in. Not for people: it has a token of its own.
+//! The feed of the gateways: route tables out, reports in. Not for people: it has a token of its own, which
+//! [`guard`](crate::access::guard) checks.
 
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use coracle_control::feed::{Connection, Published};
@@ -13,11 +14,9 @@ use coracle_model::problem::{Code, Problem};
 use coracle_model::route::GatewayReport;
 use futures::stream;
 use serde::Deserialize;
-use subtle::ConstantTimeEq as _;
 use tokio::sync::watch;
 
-use crate::credentials::presented;
-use crate::error::{ApiError, ApiResult};
+use crate::error::ApiResult;
 use crate::extract::{Json, Path, Query};
 use crate::state::ApiState;
 
@@ -34,16 +33,6 @@ pub(crate) struct WhichGateway {
     /// Its id: while the stream is open it counts as there.
     #[serde(default)]
     gateway: Option<String>,
-}
-
-fn authorize(state: &ApiState, headers: &HeaderMap) -> ApiResult<()> {
-    let (secret, _) = presented(headers).ok_or_else(ApiError::unauthenticated)?;
-    let expected = state.gateway_token.expose().as_bytes();
-    if bool::from(secret.expose().as_bytes().ct_eq(expected)) {
-        Ok(())
-    } else {
-        Err(ApiError::unauthenticated())
-    }
 }
 
 fn check_id(id: &str) -> ApiResult<()> {
@@ -67,7 +56,6 @@ fn check_id(id: &str) -> ApiResult<()> {
     (status = 200, description = "application/x-ndjson"), (status = "default", body = Problem)))]
 pub(crate) async fn routes(
     State(state): State<ApiState>,
-    headers: HeaderMap,
     Query(which): Query<WhichGateway>,
 ) -> ApiResult<Response> {
     struct Feed {
@@ -76,7 +64,6 @@ pub(crate) async fn routes(
         told: u64,
         _there: Option<Connection>,
     }
-    authorize(&state, &headers)?;
     let there = match &which.gateway {
         Some(id) => {
             check_id(id)?;
@@ -119,11 +106,9 @@ pub(crate) async fn routes(
     responses((status = 204), (status = "default", body = Problem)))]
 pub(crate) async fn report(
     State(state): State<ApiState>,
-    headers: HeaderMap,
     Path(gateway): Path<String>,
     Json(report): Json<GatewayReport>,
 ) -> ApiResult<StatusCode> {
-    authorize(&state, &headers)?;
     check_id(&gateway)?;
     state.control.feed.report(&gateway, report).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -81,7 +81,7 @@ pub(crate) async fn list(
 }
 
 /// The tags of a repository.
-#[utoipa::path(get, path = "/api/v1/images/{repository}", tag = "images", params(("repository" = String, Path), Page),
+#[utoipa::path(get, path = "/api/v1/images/{*repository}", tag = "images", params(("repository" = String, Path), Page),
     responses((status = 200, body = List<ImageTag>), (status = "default", body = Problem)))]
 pub(crate) async fn tags(
     State(state): State<ApiState>,

@@ -13,7 +13,7 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use coracle_engine::stream::{Channel, Follow, LogLine, LogRequest};
+use coracle_engine::stream::{Channel, Follow, LogLine, LogRequest, LogStream};
 use coracle_model::name::{AppName, PodName, ProcessName, ProjectName};
 use coracle_model::problem::{Code, Problem};
 use coracle_model::quantity::Span;
@@ -134,17 +134,13 @@ pub(crate) async fn of_pod(
     let request = query.request()?;
     let id = PodId { project, name: pod };
     // Asked before the answer begins, so that an error is an error and not an empty log.
-    let mut stream = state.control.engine.logs(&id, request).await?;
+    let stream = state.control.engine.logs(&id, request).await?;
     let Some(seen) = state.control.observed.pod(&id) else {
         return Err(coracle_engine::EngineError::NoSuchPod(id).into());
     };
     let (sender, lines) = mpsc::channel(LINES_BUFFER);
     state.supervisor.spawn("log of a pod", async move {
-        while let Some(Ok(line)) = stream.next().await {
-            if sender.send(encode(&seen, &line)).await.is_err() {
-                return;
-            }
-        }
+        relay(&seen, stream, &sender).await;
     });
     Ok(answer(lines))
 }
@@ -234,20 +230,21 @@ async fn read_pod(
     request: LogRequest,
     sender: &mpsc::Sender<Bytes>,
 ) {
-    let mut stream = match state.control.engine.logs(&pod.id, request).await {
-        Ok(stream) => stream,
-        Err(error) => {
-            tracing::debug!(%error, pod = %pod.id, "no log");
-            return;
-        }
-    };
+    match state.control.engine.logs(&pod.id, request).await {
+        Ok(stream) => relay(&pod, stream, sender).await,
+        Err(error) => tracing::debug!(%error, pod = %pod.id, "no log"),
+    }
+}
+
+/// Carries lines over until the log ends or its reader goes away, also while no line comes.
+async fn relay(pod: &ObservedPod, mut stream: LogStream, sender: &mpsc::Sender<Bytes>) {
     loop {
         let line = tokio::select! {
             line = stream.next() => line,
             () = sender.closed() => return,
         };
         let Some(Ok(line)) = line else { return };
-        if sender.send(encode(&pod, &line)).await.is_err() {
+        if sender.send(encode(pod, &line)).await.is_err() {
             return;
         }
     }

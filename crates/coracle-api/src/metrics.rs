@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use coracle_control::keys;
 use coracle_model::app::AppSpec;
+use coracle_model::pod::PodStatus;
 use coracle_model::problem::Problem;
 use futures::StreamExt as _;
 
@@ -173,29 +174,30 @@ async fn pods(state: &ApiState, text: &mut Text) {
             &|s| s.network_tx_bytes as f64,
         );
     }
-    text.family(
+    // All samples of a family stand together.
+    let mut family = |name: &str, kind: &str, help: &str, value: &dyn Fn(&PodStatus) -> u32| {
+        text.family(name, kind, help);
+        for pod in &running {
+            let labels = labels(pod);
+            let labels: Vec<(&str, &str)> = labels
+                .iter()
+                .map(|(label, text)| (*label, text.as_str()))
+                .collect();
+            text.sample(name, &labels, value(&pod.status));
+        }
+    };
+    family(
         "coracle_pod_restarts_total",
         "counter",
         "How often the pod was started again.",
+        &|status| status.restarts,
     );
-    text.family(
+    family(
         "coracle_pod_ready",
         "gauge",
         "Can requests be sent to the pod?",
+        &|status| u32::from(status.phase.can_serve()),
     );
-    for pod in &running {
-        let labels = labels(pod);
-        let labels: Vec<(&str, &str)> = labels
-            .iter()
-            .map(|(label, text)| (*label, text.as_str()))
-            .collect();
-        text.sample("coracle_pod_restarts_total", &labels, pod.status.restarts);
-        text.sample(
-            "coracle_pod_ready",
-            &labels,
-            u8::from(pod.status.phase.can_serve()),
-        );
-    }
 }
 
 fn traffic(state: &ApiState, text: &mut Text) {

@@ -4,7 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use coracle_control::OperationError;
 use coracle_model::node::{Node, NodeSpec, NodeStatus};
-use coracle_model::object::{Kind, List};
+use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::problem::Problem;
 
 use crate::error::ApiResult;
@@ -14,19 +14,19 @@ use crate::state::ApiState;
 
 /// The nodes, with what they have and use.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(Page), responses(
-    (status = 200, body = List<Node>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<NodeSpec, NodeStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Node>>> {
-    Ok(Json(page.cut(nodes(&state).await, |node| {
-        node.metadata.name.clone()
-    })))
+    let mut nodes = nodes(&state).await;
+    nodes.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    Ok(Json(page.cut(nodes, |node| node.metadata.name.clone())))
 }
 
 /// A node.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path)), responses(
-    (status = 200, body = Node), (status = "default", body = Problem)))]
+    (status = 200, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path(name): Path<String>,

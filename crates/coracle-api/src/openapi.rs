@@ -23,8 +23,49 @@ pub fn document() -> Value {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("A private platform-as-a-service in one binary."))
         .build();
-    let value = serde_json::to_value(&document).unwrap_or_default();
-    plain_names(value)
+    let mut value = plain_names(serde_json::to_value(&document).unwrap_or_default());
+    complete(&mut value);
+    value
+}
+
+/// What OpenAPI demands and the routes' annotations do not say: an id of each operation that is unique in the whole
+/// document, and words to each answer.
+fn complete(document: &mut Value) {
+    let Some(paths) = document["paths"].as_object_mut() else {
+        return;
+    };
+    for (path, item) in paths {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            operation["operationId"] = Value::String(operation_id(method, path));
+            let responses = operation["responses"].as_object_mut();
+            for (status, response) in responses.into_iter().flatten() {
+                let words = match status.as_str() {
+                    "default" => "What went wrong (RFC 9457)",
+                    "201" => "Made",
+                    "202" => "Taken up; it comes true in a while",
+                    _ => "Done",
+                };
+                if let Some(response) = response.as_object_mut() {
+                    let described = response.get("description").and_then(Value::as_str);
+                    if described.is_none_or(str::is_empty) {
+                        response.insert("description".to_owned(), words.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `get /api/v1/projects/{project}/apps` is `get_projects_project_apps`.
+fn operation_id(method: &str, path: &str) -> String {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let words = path
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty());
+    std::iter::once(method)
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join("_")
 }
 
 /// Generic types get names such as `Object_AppSpec_AppStatus`; people read `App`.
@@ -41,6 +82,10 @@ fn plain_names(value: Value) -> Value {
 }
 
 fn plain(text: &str) -> String {
+    // The router's way to say that a parameter has slashes is not OpenAPI's, which has none.
+    if text.starts_with('/') {
+        return text.replace("{*", "{");
+    }
     let (prefix, name) = match text.strip_prefix("#/components/schemas/") {
         Some(name) => ("#/components/schemas/", name),
         None => ("", text),

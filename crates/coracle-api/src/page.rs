@@ -9,6 +9,7 @@ const MOST: usize = 500;
 /// Which page of a list.
 #[derive(Clone, Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Page {
     /// `next` of the page before.
     #[serde(default)]

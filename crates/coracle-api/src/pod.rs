@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use coracle_model::name::{AppName, PodName, ProjectName};
-use coracle_model::object::{Kind, List};
+use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::pod::{Pod, PodSpec, PodStart, PodStats, PodStatus};
 use coracle_model::problem::Problem;
 use coracle_model::workload::PodId;
@@ -40,7 +40,7 @@ pub(crate) struct TerminalSize {
 
 /// The pods of a project.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/pods", tag = "pods", params(("project" = ProjectName, Path), Page),
-    responses((status = 200, body = List<Pod>), (status = "default", body = Problem)))]
+    responses((status = 200, body = List<Resource<PodSpec, PodStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Path(project): Path<ProjectName>,
@@ -54,7 +54,7 @@ pub(crate) async fn list(
 
 /// The pods of all projects that the caller may see.
 #[utoipa::path(get, path = "/api/v1/pods", tag = "pods", params(Page), responses(
-    (status = 200, body = List<Pod>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<PodSpec, PodStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list_all(
     State(state): State<ApiState>,
     caller: Caller,
@@ -82,7 +82,7 @@ pub(crate) async fn list_all(
 
 /// Make a bare pod.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/pods", tag = "pods", params(("project" = ProjectName, Path)),
-    request_body = Input<PodSpec>, responses((status = 201, body = Pod), (status = "default", body = Problem)))]
+    request_body = Input<PodSpec>, responses((status = 201, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -102,7 +102,7 @@ pub(crate) async fn create(
 /// A pod.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
     params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
-    responses((status = 200, body = Pod), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path((project, pod)): Path<(ProjectName, PodName)>,
@@ -116,7 +116,7 @@ pub(crate) async fn read(
 /// Change a bare pod: it is replaced.
 #[utoipa::path(put, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
     params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
-    request_body = Input<PodSpec>, responses((status = 200, body = Pod), (status = "default", body = Problem)))]
+    request_body = Input<PodSpec>, responses((status = 200, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -140,7 +140,7 @@ pub(crate) async fn update(
 /// Delete a pod. An app's pod gets a new one in its place.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}/pods/{pod}", tag = "pods",
     params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
-    responses((status = 202, body = Pod), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
@@ -159,9 +159,10 @@ pub(crate) async fn delete(
 /// Stop a pod and start it again in place.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/pods/{pod}/restart", tag = "pods",
     params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
-    responses((status = 202, body = Pod), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn restart(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
 ) -> Answer {
     let id = PodId {
@@ -169,6 +170,19 @@ pub(crate) async fn restart(
         name: pod.clone(),
     };
     state.control.engine.restart(&id).await?;
+    let what = (Kind::Pod, pod.as_str());
+    let message = format!("restart of pod {pod} asked for");
+    state
+        .control
+        .journal
+        .record(
+            &caller.actor(),
+            "pod.restarted",
+            Some(&project),
+            what,
+            message,
+        )
+        .await;
     Ok(Tagged(
         StatusCode::ACCEPTED,
         state.control.pod(&project, &pod).await?,
@@ -196,7 +210,7 @@ pub(crate) async fn stats(
 /// somebody attaches to the pod that is answered.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/run", tag = "apps",
     params(("project" = ProjectName, Path), ("app" = AppName, Path)),
-    request_body = NewCommand, responses((status = 201, body = Pod), (status = "default", body = Problem)))]
+    request_body = NewCommand, responses((status = 201, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn run(
     State(state): State<ApiState>,
     caller: Caller,

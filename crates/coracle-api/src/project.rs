@@ -2,9 +2,8 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use coracle_control::keys;
 use coracle_model::name::ProjectName;
-use coracle_model::object::{Kind, List};
+use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::problem::Problem;
 use coracle_model::project::{Project, ProjectSpec, ProjectStatus};
 
@@ -18,17 +17,13 @@ type Answer = ApiResult<Tagged<ProjectSpec, ProjectStatus>>;
 
 /// The projects that the caller may see.
 #[utoipa::path(get, path = "/api/v1/projects", tag = "projects", params(Page), responses(
-    (status = 200, body = List<Project>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<ProjectSpec, ProjectStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Project>>> {
-    let mut projects = state
-        .control
-        .objects
-        .list::<ProjectSpec>(keys::PROJECTS)
-        .await?;
+    let mut projects = state.control.projects().await?;
     projects.retain(|project| {
         ProjectName::new(project.metadata.name.clone()).is_ok_and(|name| caller.sees(&name))
     });
@@ -39,7 +34,7 @@ pub(crate) async fn list(
 
 /// Make a project.
 #[utoipa::path(post, path = "/api/v1/projects", tag = "projects", request_body = Input<ProjectSpec>, responses(
-    (status = 201, body = Project), (status = "default", body = Problem)))]
+    (status = 201, body = Resource<ProjectSpec, ProjectStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -57,7 +52,7 @@ pub(crate) async fn create(
 
 /// A project.
 #[utoipa::path(get, path = "/api/v1/projects/{project}", tag = "projects", params(("project" = ProjectName, Path)),
-    responses((status = 200, body = Project), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<ProjectSpec, ProjectStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path(project): Path<ProjectName>,
@@ -70,9 +65,10 @@ pub(crate) async fn read(
 
 /// Change a project.
 #[utoipa::path(put, path = "/api/v1/projects/{project}", tag = "projects", params(("project" = ProjectName, Path)),
-    request_body = Input<ProjectSpec>, responses((status = 200, body = Project), (status = "default", body = Problem)))]
+    request_body = Input<ProjectSpec>, responses((status = 200, body = Resource<ProjectSpec, ProjectStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn update(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(project): Path<ProjectName>,
     header: IfMatch,
     Json(input): Json<Input<ProjectSpec>>,
@@ -82,14 +78,14 @@ pub(crate) async fn update(
         StatusCode::OK,
         state
             .control
-            .update_project(&project, spec, revision)
+            .update_project(&project, spec, revision, &caller.actor())
             .await?,
     ))
 }
 
 /// Delete a project that has no apps and no pods any more.
 #[utoipa::path(delete, path = "/api/v1/projects/{project}", tag = "projects", params(("project" = ProjectName, Path)),
-    responses((status = 202, body = Project), (status = "default", body = Problem)))]
+    responses((status = 202, body = Resource<ProjectSpec, ProjectStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,

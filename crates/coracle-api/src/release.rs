@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use coracle_control::keys;
 use coracle_control::release::RollbackTo;
 use coracle_model::name::{AppName, ImageRef, ProjectName};
-use coracle_model::object::List;
+use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
 use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec, ReleaseStatus, RunConfig};
 use serde::Deserialize;
@@ -38,7 +38,7 @@ pub(crate) struct NewRelease {
 /// The releases of an app, the oldest first.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/releases", tag = "releases",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), Page),
-    responses((status = 200, body = List<Release>), (status = "default", body = Problem)))]
+    responses((status = 200, body = List<Resource<ReleaseSpec, ReleaseStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Path((project, app)): Path<(ProjectName, AppName)>,
@@ -58,7 +58,7 @@ pub(crate) async fn list(
 /// Release an image, or an earlier release again.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/releases", tag = "releases",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
-    request_body = NewRelease, responses((status = 202, body = Release), (status = "default", body = Problem)))]
+    request_body = NewRelease, responses((status = 202, body = Resource<ReleaseSpec, ReleaseStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
@@ -119,7 +119,7 @@ fn check(config: &RunConfig) -> ApiResult<()> {
 /// A release.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/releases/{release}", tag = "releases",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), ("release" = String, Path)),
-    responses((status = 200, body = Release), (status = "default", body = Problem)))]
+    responses((status = 200, body = Resource<ReleaseSpec, ReleaseStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path((project, app, release)): Path<(ProjectName, AppName, String)>,

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
+use coracle_control::objects::new_uid;
 use coracle_model::problem::Code;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard;
-use crate::error::{ApiError, REQUEST_ID};
+use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::state::ApiState;
 use crate::{
     activity, app, build, env, events, exec, gateway, health, image, logs, metrics, node, openapi,
@@ -30,6 +30,9 @@ use crate::{
 
 /// The largest JSON body, in bytes.
 const BODY_BYTES: usize = 1024 * 1024;
+
+/// The longest request id that is taken over from a caller, in bytes.
+const MOST_REQUEST_ID: usize = 64;
 
 /// How long requests under way have to end at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -108,40 +111,54 @@ fn router(state: ApiState) -> Router {
     let api = api
         .layer(from_fn_with_state(state.clone(), guard))
         .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this path") });
+    around(api.with_state(state.clone()).merge(state.registry.router()))
+}
+
+/// The layers that every answer passes, whoever gives it.
+fn around(routes: Router) -> Router {
     let plain = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
-    api.with_state(state.clone())
-        .merge(state.registry.router())
+    routes
         .layer(plain(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(plain(header::X_FRAME_OPTIONS, "DENY"))
         .layer(plain(header::REFERRER_POLICY, "no-referrer"))
         .layer(CatchPanicLayer::custom(
             |_panic: Box<dyn std::any::Any + Send>| {
-                ApiError::new(Code::Internal, "the platform could not do it").into_response()
+                ApiError::new(Code::Internal, "the platform could not do it")
+                    .hint("the log of the platform has the cause under the request id")
+                    .into_response()
             },
         ))
         .layer(from_fn(log))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID.clone()))
-        .layer(SetRequestIdLayer::new(REQUEST_ID.clone(), MakeRequestUuid))
 }
 
-/// One line for each request. The path without its query: that may hold what is nobody's business.
-async fn log(request: Request, next: axum::middleware::Next) -> Response {
+/// The id that the caller gave the request, where it is one that can be put into a log and an answer.
+fn given_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(&REQUEST_ID)?.to_str().ok()?;
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    (1..=MOST_REQUEST_ID)
+        .contains(&id.len())
+        .then_some(id)
+        .filter(|id| id.bytes().all(plain))
+}
+
+/// Gives each request an id, and one line in the log. The path without its query: that may hold what is nobody's
+/// business.
+async fn log(request: Request, next: Next) -> Response {
     use tracing::Instrument as _;
-    let id = request
-        .headers()
-        .get(&REQUEST_ID)
-        .and_then(|id| id.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
+    let id = given_id(request.headers()).map_or_else(new_uid, str::to_owned);
     let span =
         tracing::info_span!("request", id, method = %request.method(), path = request.uri().path());
     async move {
         let started = std::time::Instant::now();
-        let response = next.run(request).await;
+        let mut response = next.run(request).await;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(status = response.status().as_u16(), micros, "answered");
+        name_request(&mut response, &id);
+        if let Ok(value) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID.clone(), value);
+        }
         response
     }
     .instrument(span)

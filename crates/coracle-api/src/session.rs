@@ -103,7 +103,7 @@ pub(crate) async fn log_in(
         )
         .into());
     }
-    state.throttle.forget(&keys);
+    state.throttle.good(&keys[0], &keys[1..]);
     let user = state.control.user(&login.user).await?;
     let expires = Utc::now() + Duration::days(SESSION_DAYS);
     let spec = TokenSpec {

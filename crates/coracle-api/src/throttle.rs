@@ -59,11 +59,15 @@ impl Throttle {
         Ok(())
     }
 
-    /// Gives all tries back: the login was good.
-    pub(crate) fn forget(&self, keys: &[String]) {
+    /// The login was good: `name` gets all its tries back, and the other keys the one that was taken. Else
+    /// somebody who can log in could try the passwords of others without end from the same address.
+    pub(crate) fn good(&self, name: &str, others: &[String]) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys {
-            buckets.remove(key);
+        buckets.remove(name);
+        for key in others {
+            if let Some(bucket) = buckets.get_mut(key) {
+                bucket.left += 1.0;
+            }
         }
     }
 }
@@ -85,7 +89,20 @@ mod tests {
         tokio::time::advance(REFILL).await;
         throttle.take(&key).unwrap();
         assert!(throttle.take(&key).is_err());
-        throttle.forget(&key);
+        throttle.good("ann", &[]);
         throttle.take(&key).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_good_login_gives_the_address_no_more_than_it_took() {
+        let throttle = Throttle::default();
+        let keys = |name: &str| [name.to_owned(), "address".to_owned()];
+        for other in 0..9 {
+            throttle.take(&keys(&format!("other{other}"))).unwrap();
+            throttle.take(&keys("own")).unwrap();
+            throttle.good("own", &["address".to_owned()]);
+        }
+        throttle.take(&keys("last")).unwrap();
+        throttle.take(&keys("too-many")).unwrap_err();
     }
 }

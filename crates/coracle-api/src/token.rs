@@ -3,12 +3,12 @@
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use chrono::Utc;
+use chrono::{DateTime, Datelike as _, Utc};
 use coracle_model::name::TokenName;
-use coracle_model::object::List;
+use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
 use coracle_model::quantity::Span;
-use coracle_model::token::{Token, TokenPurpose, TokenSpec};
+use coracle_model::token::{Token, TokenPurpose, TokenSpec, TokenStatus};
 use coracle_model::user::{ProjectScope, Role};
 use serde::{Deserialize, Serialize};
 
@@ -39,14 +39,14 @@ pub(crate) struct NewToken {
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct MadeToken {
     #[serde(flatten)]
-    token: Token,
+    token: Resource<TokenSpec, TokenStatus>,
     /// Present it as `Authorization: Bearer`.
     secret: String,
 }
 
 /// The caller's tokens.
 #[utoipa::path(get, path = "/api/v1/tokens", tag = "access", params(Page), responses(
-    (status = 200, body = List<Token>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<TokenSpec, TokenStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
@@ -88,21 +88,7 @@ pub(crate) async fn create(
             ProjectScope::Only(asked)
         }
     };
-    let expires = match new.expires_in {
-        None => caller
-            .token
-            .spec
-            .expires
-            .filter(|_| caller.token.spec.purpose == TokenPurpose::Api),
-        Some(span) => {
-            let at = chrono::Duration::from_std(span.0)
-                .ok()
-                .and_then(|span| Utc::now().checked_add_signed(span));
-            Some(at.ok_or_else(|| {
-                Problem::new(Code::InvalidField, "that is too long").field("expires_in")
-            })?)
-        }
-    };
+    let expires = expiry(new.expires_in, &caller)?;
     let spec = TokenSpec {
         user: caller.user.clone(),
         role,
@@ -123,6 +109,32 @@ pub(crate) async fn create(
         [(header::CACHE_CONTROL, "no-store")],
         Json(made),
     ))
+}
+
+/// When a new token ends. One that is made with a token ends with it at the latest; a session is a person, who may
+/// make tokens that outlive it.
+fn expiry(asked: Option<Span>, caller: &Caller) -> ApiResult<Option<DateTime<Utc>>> {
+    let own = caller
+        .token
+        .spec
+        .expires
+        .filter(|_| caller.token.spec.purpose == TokenPurpose::Api);
+    let Some(span) = asked else {
+        return Ok(own);
+    };
+    let at = chrono::Duration::from_std(span.0)
+        .ok()
+        .and_then(|span| Utc::now().checked_add_signed(span))
+        // What RFC 3339 can write: a later one could not be read again.
+        .filter(|at| at.year() <= 9999)
+        .ok_or_else(|| Problem::new(Code::InvalidField, "that is too long").field("expires_in"))?;
+    if own.is_some_and(|own| at > own) {
+        let detail = "a token that is made with a token cannot outlive it";
+        return Err(Problem::new(Code::Forbidden, detail)
+            .field("expires_in")
+            .into());
+    }
+    Ok(Some(at))
 }
 
 /// Delete a token.

@@ -8,9 +8,9 @@ use coracle_control::user::Credential;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
 use coracle_model::name::UserName;
-use coracle_model::object::{Kind, List};
+use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
-use coracle_model::user::{ProjectScope, Role, User, UserSpec};
+use coracle_model::user::{ProjectScope, Role, User, UserSpec, UserStatus};
 use serde::Deserialize;
 
 use crate::caller::Caller;
@@ -44,12 +44,12 @@ pub(crate) struct NewPassword {
     current: Option<Secret>,
 }
 
-async fn hashed(password: Secret) -> ApiResult<Credential> {
+async fn hashed(password: Secret, field: &str) -> ApiResult<Credential> {
     match hash_password(password).await {
         Ok(hash) => Ok(Credential { hash }),
         Err(error @ PasswordError::Length) => {
             Err(Problem::new(Code::InvalidField, error.to_string())
-                .field("password")
+                .field(field)
                 .into())
         }
         Err(error @ PasswordError::Hash) => Err(ApiError::internal(error)),
@@ -58,7 +58,7 @@ async fn hashed(password: Secret) -> ApiResult<Credential> {
 
 /// Every user.
 #[utoipa::path(get, path = "/api/v1/users", tag = "access", params(Page), responses(
-    (status = 200, body = List<User>), (status = "default", body = Problem)))]
+    (status = 200, body = List<Resource<UserSpec, UserStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
     Query(page): Query<Page>,
@@ -70,14 +70,14 @@ pub(crate) async fn list(
 
 /// Make a user.
 #[utoipa::path(post, path = "/api/v1/users", tag = "access", request_body = Input<NewUser>, responses(
-    (status = 201, body = User), (status = "default", body = Problem)))]
+    (status = 201, body = Resource<UserSpec, UserStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     Json(input): Json<Input<NewUser>>,
 ) -> ApiResult<Tagged<UserSpec, coracle_model::user::UserStatus>> {
     let (name, new) = input.into_new::<UserName>(Kind::User)?;
-    let credential = hashed(new.password).await?;
+    let credential = hashed(new.password, "spec.password").await?;
     let spec = UserSpec {
         role: new.role,
         projects: new.projects,
@@ -91,7 +91,7 @@ pub(crate) async fn create(
 
 /// A user.
 #[utoipa::path(get, path = "/api/v1/users/{user}", tag = "access", params(("user" = UserName, Path)), responses(
-    (status = 200, body = User), (status = "default", body = Problem)))]
+    (status = 200, body = Resource<UserSpec, UserStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path(user): Path<UserName>,
@@ -101,7 +101,7 @@ pub(crate) async fn read(
 
 /// Change what a user may do.
 #[utoipa::path(put, path = "/api/v1/users/{user}", tag = "access", params(("user" = UserName, Path)),
-    request_body = Input<UserSpec>, responses((status = 200, body = User), (status = "default", body = Problem)))]
+    request_body = Input<UserSpec>, responses((status = 200, body = Resource<UserSpec, UserStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn update(
     State(state): State<ApiState>,
     caller: Caller,
@@ -126,8 +126,12 @@ pub(crate) async fn delete(
     State(state): State<ApiState>,
     caller: Caller,
     Path(user): Path<UserName>,
+    header: IfMatch,
 ) -> ApiResult<StatusCode> {
-    state.control.delete_user(&user, &caller.actor()).await?;
+    state
+        .control
+        .delete_user(&user, header.0, &caller.actor())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -159,14 +163,14 @@ pub(crate) async fn set_password(
                     .into(),
             );
         }
-        state.throttle.forget(&keys);
+        state.throttle.good(&keys[0], &[]);
     } else if caller.role != Role::Admin || caller.scope() != ProjectScope::All {
         return Err(ApiError::new(
             Code::Forbidden,
             "only an administrator sets the password of somebody else",
         ));
     }
-    let credential = hashed(new.password).await?;
+    let credential = hashed(new.password, "password").await?;
     state
         .control
         .set_credential(&user, &credential, &caller.actor())

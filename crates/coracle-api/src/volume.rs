@@ -3,12 +3,13 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use coracle_model::name::{PodName, ProjectName, VolumeName};
-use coracle_model::object::List;
-use coracle_model::problem::Problem;
+use coracle_model::object::{Kind, List};
+use coracle_model::problem::{Code, Problem};
 use coracle_model::quantity::ByteSize;
 use serde::Serialize;
 
-use crate::error::ApiResult;
+use crate::caller::Caller;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
 use crate::state::ApiState;
@@ -36,22 +37,24 @@ pub(crate) async fn list(
     Path(project): Path<ProjectName>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Volume>>> {
-    let mut volumes: Vec<Volume> = state
-        .control
-        .engine
-        .volumes()
-        .await?
+    let mut volumes = volumes(&state, &project).await?;
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(page.cut(volumes, |volume| volume.name.to_string())))
+}
+
+async fn volumes(state: &ApiState, project: &ProjectName) -> ApiResult<Vec<Volume>> {
+    state.control.project(project).await?;
+    let all = state.control.engine.volumes().await?;
+    Ok(all
         .into_iter()
-        .filter(|volume| volume.project == project)
+        .filter(|volume| volume.project == *project)
         .map(|volume| Volume {
             name: volume.name,
             project: volume.project,
             size: volume.size,
             used_by: volume.used_by,
         })
-        .collect();
-    volumes.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Json(page.cut(volumes, |volume| volume.name.to_string())))
+        .collect())
 }
 
 /// Delete a volume and its data. Refused while a pod uses it.
@@ -60,12 +63,37 @@ pub(crate) async fn list(
     responses((status = 204), (status = "default", body = Problem)))]
 pub(crate) async fn delete(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, volume)): Path<(ProjectName, VolumeName)>,
 ) -> ApiResult<StatusCode> {
+    let there = volumes(&state, &project).await?;
+    let Some(found) = there.into_iter().find(|there| there.name == volume) else {
+        let detail = format!("there is no volume {volume}");
+        return Err(ApiError::new(Code::NotFound, detail));
+    };
+    if !found.used_by.is_empty() {
+        let pods: Vec<_> = found.used_by.iter().map(ToString::to_string).collect();
+        let detail = format!("volume {volume} is used by {}", pods.join(", "));
+        return Err(ApiError::new(Code::Conflict, detail)
+            .hint("delete the app or the pods that use it first"));
+    }
     state
         .control
         .engine
         .remove_volume(&project, &volume)
         .await?;
+    let what = (Kind::Project, project.as_str());
+    let message = format!("volume {volume} deleted with its data");
+    state
+        .control
+        .journal
+        .record(
+            &caller.actor(),
+            "volume.deleted",
+            Some(&project),
+            what,
+            message,
+        )
+        .await;
     Ok(StatusCode::NO_CONTENT)
 }

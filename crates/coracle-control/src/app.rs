@@ -48,9 +48,9 @@ impl Control {
         spec: AppSpec,
         actor: &Actor,
     ) -> Result<App, OperationError> {
-        check_spec(&spec)?;
+        let host = self.default_host(project, name)?;
+        check_spec(&spec, &host)?;
         let home = self.live_project(project).await?;
-        let host = self.settings.default_host(project, name)?;
         let mut app: App = new_object(name.as_str(), Some(project.clone()), spec);
         app.status.url = Some(self.settings.url(&host));
         let key = keys::app(project, name);
@@ -131,7 +131,7 @@ impl Control {
         revision: Option<Revision>,
         actor: &Actor,
     ) -> Result<App, OperationError> {
-        check_spec(&spec)?;
+        check_spec(&spec, &self.default_host(project, name)?)?;
         let app = self
             .change_app(project, name, |app| {
                 check_revision(app, revision)?;
@@ -358,21 +358,24 @@ impl Control {
     /// Gives an app one more host name.
     ///
     /// # Errors
-    /// [`OperationError::DomainTaken`], [`OperationError::Invalid`].
+    /// [`OperationError::DomainTaken`], [`OperationError::Invalid`], [`OperationError::Stale`].
     pub async fn add_domain(
         &self,
         project: &ProjectName,
         name: &AppName,
         host: &Hostname,
+        revision: Option<Revision>,
         actor: &Actor,
     ) -> Result<App, OperationError> {
+        let own = self.default_host(project, name)?;
         let app = self
             .change_app(project, name, |app| {
+                check_revision(app, revision)?;
                 if !app.spec.domains.contains(host) {
                     app.spec.domains.push(host.clone());
                     app.spec.domains.sort();
                 }
-                check_spec(&app.spec)
+                check_spec(&app.spec, &own)
             })
             .await?;
         self.journal
@@ -390,16 +393,18 @@ impl Control {
     /// Takes a host name away from an app.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`].
+    /// [`OperationError::NotFound`], [`OperationError::Stale`].
     pub async fn remove_domain(
         &self,
         project: &ProjectName,
         name: &AppName,
         host: &Hostname,
+        revision: Option<Revision>,
         actor: &Actor,
     ) -> Result<App, OperationError> {
         let app = self
             .change_app(project, name, |app| {
+                check_revision(app, revision)?;
                 let before = app.spec.domains.len();
                 app.spec.domains.retain(|has| has != host);
                 if app.spec.domains.len() == before {
@@ -418,6 +423,14 @@ impl Control {
             )
             .await;
         Ok(app)
+    }
+
+    fn default_host(
+        &self,
+        project: &ProjectName,
+        app: &AppName,
+    ) -> Result<Hostname, OperationError> {
+        Ok(self.settings.default_host(project, app)?)
     }
 
     /// Every host name of an app, its own first.
@@ -482,7 +495,12 @@ fn check_replicas(field: &str, replicas: u32) -> Result<(), OperationError> {
     Ok(())
 }
 
-fn check_spec(spec: &AppSpec) -> Result<(), OperationError> {
+/// `own` is the host name that the app has anyway.
+fn check_spec(spec: &AppSpec, own: &Hostname) -> Result<(), OperationError> {
+    if spec.domains.contains(own) {
+        let reason = format!("every app has a host name of its own, and {own} is this one's");
+        return Err(OperationError::invalid("spec.domains", reason));
+    }
     if spec.domains.len() > MOST_DOMAINS {
         let reason = format!("an app has at most {MOST_DOMAINS} host names beside its own");
         return Err(OperationError::invalid("spec.domains", reason));

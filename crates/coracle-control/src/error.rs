@@ -181,6 +181,16 @@ impl OperationError {
                 "somebody else changed the same object at the same moment",
             )
             .hint("try again"),
+            Self::Store(StoreError::TooLarge { .. }) => Problem::new(
+                Code::TooLarge,
+                "the object would be larger than the 1 MiB that is kept of one",
+            ),
+            // Keys are made of parsed names; only a cursor comes from outside as it is.
+            Self::Store(StoreError::InvalidKey { .. }) => Problem::new(
+                Code::InvalidField,
+                "it is no cursor that a page before answered as `next`",
+            )
+            .field("after"),
             Self::Store(StoreError::Full { .. }) => {
                 Problem::new(Code::DiskFull, "the disk of the data directory is full")
                     .hint("make room, then try again; nothing was changed")

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::Utc;
 use coracle_model::name::{AppName, ImageRef, PodName, ProjectName};
 use coracle_model::object::{Kind, Metadata, Object};
+use coracle_model::plan::naming::is_reserved;
 use coracle_model::pod::{Pod, PodSpec, PodStart, Restart};
 use coracle_model::release::CommandLine;
 use coracle_model::workload::{ObservedPod, PodId};
@@ -95,6 +96,12 @@ impl Control {
         actor: &Actor,
     ) -> Result<Pod, OperationError> {
         check_bare(&spec)?;
+        if is_reserved(name) {
+            return Err(OperationError::invalid(
+                "metadata.name",
+                format!("pods of apps are called so, as in hello-web-v3: {name} must not be"),
+            ));
+        }
         let id = PodId {
             project: project.clone(),
             name: name.clone(),
@@ -298,7 +305,7 @@ impl Control {
             process: None,
             release: Some(release.spec.number),
         };
-        check_command(&spec)?;
+        check_command("command", &spec)?;
         let name = PodName::new(format!("{app}-run-{}", &new_uid()[..6]))?;
         let pod = self.store_pod(project, &name, spec).await?;
         self.journal
@@ -320,7 +327,7 @@ impl Control {
     }
 }
 
-fn check_command(spec: &PodSpec) -> Result<(), OperationError> {
+fn check_command(field: &str, spec: &PodSpec) -> Result<(), OperationError> {
     let words: &[String] = match &spec.command {
         None => return Ok(()),
         Some(CommandLine::Shell(line)) => std::slice::from_ref(line),
@@ -334,7 +341,7 @@ fn check_command(spec: &PodSpec) -> Result<(), OperationError> {
             .any(|word| word.len() > WORD_BYTES || word.contains('\0'));
     if bad {
         return Err(OperationError::invalid(
-            "spec.command",
+            field,
             "a command is 1 to 1000 words without zero bytes, the first not empty",
         ));
     }
@@ -371,10 +378,12 @@ fn check_bare(spec: &PodSpec) -> Result<(), OperationError> {
             ));
         }
     }
-    check_command(spec)
+    check_command("spec.command", spec)
 }
 
-fn merge(mut asked: Pod, seen: Option<&ObservedPod>) -> Pod {
+/// A pod that somebody asked for, with what the engine reports of it.
+#[must_use]
+pub fn merge(mut asked: Pod, seen: Option<&ObservedPod>) -> Pod {
     if let Some(seen) = seen {
         asked.status = seen.status.clone();
     }

@@ -1,5 +1,7 @@
 //! What can be done with projects.
 
+use std::collections::BTreeMap;
+
 use chrono::Utc;
 use coracle_model::app::AppSpec;
 use coracle_model::name::ProjectName;
@@ -44,6 +46,25 @@ impl Control {
             .need::<ProjectSpec>(&keys::project(name), name)
             .await?;
         self.with_counts(project).await
+    }
+
+    /// Every project, with how many apps each has.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn projects(&self) -> Result<Vec<Project>, OperationError> {
+        let mut projects = self.objects.list::<ProjectSpec>(keys::PROJECTS).await?;
+        let mut apps = BTreeMap::<ProjectName, u32>::new();
+        for app in self.objects.list::<AppSpec>(keys::APPS).await? {
+            if let Some(project) = app.metadata.project {
+                *apps.entry(project).or_default() += 1;
+            }
+        }
+        for project in &mut projects {
+            let name = ProjectName::new(project.metadata.name.clone())?;
+            project.status.apps = apps.get(&name).copied().unwrap_or_default();
+        }
+        Ok(projects)
     }
 
     async fn with_counts(&self, mut project: Project) -> Result<Project, OperationError> {
@@ -102,16 +123,28 @@ impl Control {
         name: &ProjectName,
         spec: ProjectSpec,
         revision: Option<Revision>,
+        actor: &Actor,
     ) -> Result<Project, OperationError> {
         check(&spec)?;
-        self.objects
+        let project = self
+            .objects
             .modify::<ProjectSpec>(&keys::project(name), name, |project| {
                 check_revision(project, revision)?;
                 check_not_deleting(project)?;
                 project.spec = spec.clone();
                 Ok(())
             })
-            .await
+            .await?;
+        self.journal
+            .record(
+                actor,
+                "project.changed",
+                Some(name),
+                (Kind::Project, name.as_str()),
+                "project changed",
+            )
+            .await;
+        self.with_counts(project).await
     }
 
     /// Asks for the end of a project, which must have no apps and no pods any more.

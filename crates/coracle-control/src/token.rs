@@ -7,7 +7,7 @@ use chrono::Utc;
 use coracle_model::name::{TokenName, UserName};
 use coracle_model::object::Kind;
 use coracle_model::token::{Token, TokenPurpose, TokenSpec};
-use coracle_store::Expected;
+use coracle_store::{Expected, StoreError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +48,8 @@ impl Control {
     /// Makes a token and returns it with its secret, which is not kept.
     ///
     /// # Errors
-    /// [`OperationError::AlreadyExists`], [`OperationError::Conflict`] when there are too many.
+    /// [`OperationError::AlreadyExists`], [`OperationError::Conflict`] when there are too many,
+    /// [`OperationError::NotFound`] for the user.
     pub async fn create_token(
         &self,
         name: &TokenName,
@@ -56,6 +57,7 @@ impl Control {
         actor: &Actor,
     ) -> Result<(Token, coracle_model::env::Secret), OperationError> {
         let user = spec.user.clone();
+        let owner = self.user(&user).await?;
         self.make_room(&user).await?;
         let mut random = zeroize::Zeroizing::new([0_u8; 32]);
         getrandom::fill(&mut *random).map_err(|_no_entropy| OperationError::Unseal)?;
@@ -64,6 +66,11 @@ impl Control {
         let purpose = spec.purpose;
         let mut token: Token = new_object(name.as_str(), None, spec);
         let batch = Batch::new()
+            // A token must not come to be behind the back of its user's deletion.
+            .check(
+                keys::user(&user),
+                Expected::Revision(owner.metadata.revision),
+            )
             .create(keys::token(&user, name), &token)?
             .create(
                 keys::token_hash(&hash),
@@ -75,7 +82,9 @@ impl Control {
             .set(hash_of_key(&user, name), &TokenHash { hash })?;
         match self.objects.write(batch).await {
             Ok(revision) => token.metadata.revision = revision,
-            Err(error) if error.is_race() => {
+            Err(OperationError::Store(StoreError::Conflict { key, .. }))
+                if key == keys::token(&user, name) =>
+            {
                 return Err(OperationError::AlreadyExists {
                     kind: Kind::Token,
                     name: name.to_string(),
@@ -193,6 +202,13 @@ impl Control {
             batch = batch.delete(keys::token_hash(&record.hash), Expected::Any);
         }
         self.objects.write(batch).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn drop_tokens(&self, user: &UserName) -> Result<(), OperationError> {
+        for token in self.objects.list::<TokenSpec>(&keys::tokens(user)).await? {
+            self.drop_token(&token).await?;
+        }
         Ok(())
     }
 

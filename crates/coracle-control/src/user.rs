@@ -2,7 +2,6 @@
 
 use coracle_model::name::UserName;
 use coracle_model::object::Kind;
-use coracle_model::token::TokenSpec;
 use coracle_model::user::{Role, User, UserSpec};
 use coracle_store::{Expected, Revision};
 use serde::{Deserialize, Serialize};
@@ -54,6 +53,15 @@ impl Control {
         credential: &Credential,
         actor: &Actor,
     ) -> Result<User, OperationError> {
+        if self
+            .objects
+            .get::<UserSpec>(&keys::user(name))
+            .await?
+            .is_none()
+        {
+            // Left by a deletion that was cut off: they must not open anything for the new user's namesake.
+            self.drop_tokens(name).await?;
+        }
         let mut user: User = new_object(name.as_str(), None, spec);
         let batch = Batch::new()
             .create(keys::user(name), &user)?
@@ -127,17 +135,25 @@ impl Control {
         revision: Option<Revision>,
         actor: &Actor,
     ) -> Result<User, OperationError> {
-        if spec.role != Role::Admin {
-            self.keep_an_admin(name).await?;
-        }
-        let user = self
-            .objects
-            .modify::<UserSpec>(&keys::user(name), name, |user| {
-                check_revision(user, revision)?;
-                user.spec = spec.clone();
-                Ok(())
-            })
-            .await?;
+        let user = loop {
+            let before = self.user(name).await?;
+            check_revision(&before, revision)?;
+            let mut after = before.clone();
+            after.spec = spec.clone();
+            let key = keys::user(name);
+            let mut batch = Batch::new().update(key, before.metadata.revision, &after)?;
+            if spec.role != Role::Admin {
+                batch = self.keep_an_admin(&before, batch).await?;
+            }
+            match self.objects.write(batch).await {
+                Ok(revision) => {
+                    after.metadata.revision = revision;
+                    break after;
+                }
+                Err(error) if error.is_race() => {}
+                Err(error) => return Err(error),
+            }
+        };
         self.journal
             .record(
                 actor,
@@ -153,18 +169,29 @@ impl Control {
     /// Deletes a user with all tokens and sessions.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`], [`OperationError::Conflict`] when no administrator would be left.
-    pub async fn delete_user(&self, name: &UserName, actor: &Actor) -> Result<(), OperationError> {
-        self.user(name).await?;
-        self.keep_an_admin(name).await?;
-        // The user goes first: tokens of a user who is not there open nothing.
-        let batch = Batch::new()
-            .delete(keys::user(name), Expected::Any)
-            .delete(keys::credential(name), Expected::Any);
-        self.objects.write(batch).await?;
-        for token in self.objects.list::<TokenSpec>(&keys::tokens(name)).await? {
-            self.drop_token(&token).await?;
+    /// [`OperationError::NotFound`], [`OperationError::Stale`], [`OperationError::Conflict`] when no administrator
+    /// would be left.
+    pub async fn delete_user(
+        &self,
+        name: &UserName,
+        revision: Option<Revision>,
+        actor: &Actor,
+    ) -> Result<(), OperationError> {
+        loop {
+            let user = self.user(name).await?;
+            check_revision(&user, revision)?;
+            // The user goes first: tokens of a user who is not there open nothing.
+            let batch = Batch::new()
+                .delete(keys::user(name), Expected::Revision(user.metadata.revision))
+                .delete(keys::credential(name), Expected::Any);
+            let batch = self.keep_an_admin(&user, batch).await?;
+            match self.objects.write(batch).await {
+                Ok(_) => break,
+                Err(error) if error.is_race() => {}
+                Err(error) => return Err(error),
+            }
         }
+        self.drop_tokens(name).await?;
         self.journal
             .record(
                 actor,
@@ -177,17 +204,24 @@ impl Control {
         Ok(())
     }
 
-    async fn keep_an_admin(&self, without: &UserName) -> Result<(), OperationError> {
-        let others = self.users().await?;
-        if others
-            .iter()
-            .any(|user| user.spec.role == Role::Admin && user.metadata.name != without.as_str())
-        {
-            return Ok(());
+    /// Makes `batch` depend on another administrator than `leaving`, who is one no more after it. In the batch
+    /// and not before it: two who take each other's role away at the same moment must not both succeed.
+    async fn keep_an_admin(&self, leaving: &User, batch: Batch) -> Result<Batch, OperationError> {
+        if leaving.spec.role != Role::Admin {
+            return Ok(batch);
         }
-        Err(OperationError::Conflict {
-            reason: format!("{without} is the only administrator"),
-            hint: Some("make somebody else an administrator first".to_owned()),
-        })
+        let name = &leaving.metadata.name;
+        let others = self.users().await?;
+        let other = others
+            .iter()
+            .find(|user| user.spec.role == Role::Admin && user.metadata.name != *name);
+        let Some(other) = other else {
+            return Err(OperationError::Conflict {
+                reason: format!("{name} is the only administrator"),
+                hint: Some("make somebody else an administrator first".to_owned()),
+            });
+        };
+        let key = keys::user(&UserName::new(other.metadata.name.clone())?);
+        Ok(batch.check(key, Expected::Revision(other.metadata.revision)))
     }
 }
