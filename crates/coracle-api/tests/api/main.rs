@@ -1,0 +1,37 @@
+//! The API's tests: the product in a box, asked over a real socket.
+//!
+//! Theory of operation: [`support`] opens a platform in a temporary folder (the embedded store, the registry, the
+//! simulated engine, no controllers unless a test starts them) and serves it on a loopback port. One file per
+//! resource; [`access`] asks every route with every sort of credentials.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod access;
+mod app;
+mod build;
+mod build_log;
+mod console;
+mod deploy;
+mod documents;
+mod domain;
+mod env;
+mod events;
+mod gateway;
+mod hostile;
+mod logs;
+mod paging;
+mod pod;
+mod project;
+mod registry;
+mod release;
+mod secrets;
+mod session;
+mod support;
+mod token;
+mod user;
+mod volume;
+mod wire;

@@ -1,0 +1,189 @@
+//! Logging in and out.
+
+use coracle_api::hash_password;
+use coracle_control::journal::Actor;
+use coracle_control::user::Credential;
+use coracle_model::env::Secret;
+use coracle_model::user::{ProjectScope, Role, UserSpec};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Platform};
+
+const PASSWORD: &str = "correct horse battery";
+
+async fn person(platform: &Platform, name: &str, role: Role) {
+    let hash = hash_password(Secret::new(PASSWORD)).await.unwrap();
+    platform
+        .control
+        .create_user(
+            &name.parse().unwrap(),
+            UserSpec {
+                role,
+                projects: ProjectScope::All,
+            },
+            &Credential { hash },
+            &Actor::Platform("test"),
+        )
+        .await
+        .unwrap();
+}
+
+async fn log_in(platform: &Platform, name: &str, password: &str) -> Answer {
+    let body = json!({"user": name, "password": password});
+    platform.nobody().post("session", &body).await
+}
+
+fn secret(answer: &Answer) -> String {
+    answer.ok(201)["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_session_lasts_from_login_to_logout() {
+    let platform = Platform::new().await;
+    person(&platform, "ann", Role::Developer).await;
+    let answer = log_in(&platform, "ann", PASSWORD).await;
+    let session = answer.ok(201);
+    assert_eq!(
+        (&session["user"], &session["role"]),
+        (&json!("ann"), &json!("developer"))
+    );
+    let secret = secret(&answer);
+    let cookie = answer.header("set-cookie");
+    let parts: Vec<&str> = cookie.split("; ").collect();
+    assert_eq!(parts[0], format!("coracle_session={secret}"));
+    assert_eq!(parts[1..4], ["Path=/", "HttpOnly", "SameSite=Strict"]);
+    assert_eq!(parts[4], format!("Max-Age={}", 30 * 24 * 3600));
+    assert_eq!(answer.header("cache-control"), "no-store");
+
+    let ann = platform.bearing(&secret);
+    let me = ann.get("session").await.ok(200);
+    assert_eq!(me["user"], "ann");
+    assert_eq!(me["projects"], "all");
+    assert_eq!(me["domain"], "localhost");
+    assert_eq!(me["expires"], session["expires"]);
+    // A session is no token that one could see in a list.
+    assert_eq!(ann.get("tokens").await.ok(200)["items"], json!([]));
+
+    let out = ann.delete("session").await;
+    out.ok(204);
+    assert!(out.header("set-cookie").contains("coracle_session=; "));
+    assert!(out.header("set-cookie").contains("Max-Age=0"));
+    ann.get("session").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_wrong_name_and_a_wrong_password_are_answered_alike() {
+    let platform = Platform::new().await;
+    person(&platform, "ann", Role::Developer).await;
+    let mut answers = Vec::new();
+    for (user, password) in [("ann", "wrong"), ("bob", PASSWORD), ("ann", "")] {
+        let answer = log_in(&platform, user, password).await;
+        let mut problem = answer.problem(401, "unauthenticated");
+        problem["request_id"] = Value::Null;
+        assert!(answer.headers.get("set-cookie").is_none());
+        answers.push(problem);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    let refused = platform
+        .nobody()
+        .post("session", &json!({"user": "Ann;", "password": PASSWORD}))
+        .await;
+    refused.about(422, "invalid_field", "user");
+    assert!(!refused.text().contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn who_guesses_is_made_to_wait_and_a_good_login_is_not() {
+    let platform = Platform::new().await;
+    person(&platform, "ann", Role::Developer).await;
+    // Good logins of one address are not counted against it.
+    for _ in 0..12 {
+        log_in(&platform, "ann", PASSWORD).await.ok(201);
+    }
+    for _ in 0..10 {
+        log_in(&platform, "ann", "guess")
+            .await
+            .problem(401, "unauthenticated");
+    }
+    let limited = log_in(&platform, "ann", PASSWORD).await;
+    limited.problem(429, "rate_limited");
+    let wait: u64 = limited.header("retry-after").parse().unwrap();
+    assert!((1..=7).contains(&wait), "{wait}");
+    // The address is slowed down too, for whichever name.
+    log_in(&platform, "bob", "guess")
+        .await
+        .problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_sessions() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    person(&platform, "ann", Role::Viewer).await;
+    let sessions = [
+        secret(&log_in(&platform, "ann", PASSWORD).await),
+        secret(&log_in(&platform, "ann", PASSWORD).await),
+    ];
+    let ann = platform.bearing(&sessions[0]);
+    let path = "users/ann/password";
+    let new = "another good password";
+    ann.put(path, &json!({"password": new}))
+        .await
+        .about(403, "forbidden", "current");
+    ann.put(path, &json!({"password": new, "current": "wrong"}))
+        .await
+        .about(403, "forbidden", "current");
+    ann.put(path, &json!({"password": "short", "current": PASSWORD}))
+        .await
+        .about(422, "invalid_field", "password");
+    ann.put(
+        "users/root/password",
+        &json!({"password": new, "current": PASSWORD}),
+    )
+    .await
+    .problem(403, "forbidden");
+    ann.get("session").await.ok(200);
+
+    ann.put(path, &json!({"password": new, "current": PASSWORD}))
+        .await
+        .ok(204);
+    for session in &sessions {
+        let ann = platform.bearing(session);
+        ann.get("session").await.problem(401, "unauthenticated");
+    }
+    log_in(&platform, "ann", PASSWORD)
+        .await
+        .problem(401, "unauthenticated");
+    let session = secret(&log_in(&platform, "ann", new).await);
+    // An administrator needs no present password, and ends the sessions too.
+    admin
+        .put(path, &json!({"password": PASSWORD}))
+        .await
+        .ok(204);
+    let ann = platform.bearing(&session);
+    ann.get("session").await.problem(401, "unauthenticated");
+    admin
+        .put("users/nobody/password", &json!({"password": PASSWORD}))
+        .await
+        .problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn the_first_administrator_is_made_once() {
+    let platform = Platform::new().await;
+    let made = coracle_api::ensure_admin(&platform.control, None)
+        .await
+        .unwrap();
+    let password = made.unwrap();
+    let session = secret(&log_in(&platform, "admin", password.expose()).await);
+    let admin = platform.bearing(&session);
+    assert_eq!(admin.get("session").await.ok(200)["role"], "admin");
+    let again = coracle_api::ensure_admin(&platform.control, Some(Secret::new("something else")))
+        .await
+        .unwrap();
+    assert!(again.is_none());
+    log_in(&platform, "admin", "something else")
+        .await
+        .problem(401, "unauthenticated");
+}
