@@ -22,7 +22,7 @@ fn need(method: &str, path: &str) -> Need {
     use Need::{Everywhere, Gateway, InProject, Nothing, SignedIn};
     let look = method == "get";
     match path {
-        "/healthz" | "/readyz" | "/api/v1/openapi.json" => Nothing,
+        "/" | "/healthz" | "/readyz" | "/api/v1/openapi.json" => Nothing,
         "/api/v1/session" if method == "post" => Nothing,
         "/metrics" | "/api/v1/system" | "/api/v1/nodes" | "/api/v1/nodes/{node}" => {
             Everywhere(Role::Viewer)
@@ -272,7 +272,6 @@ async fn what_is_no_route_and_no_method_is_a_problem_like_any_other() {
     let admin = platform.admin().await;
     for caller in [platform.nobody(), admin.clone()] {
         for path in [
-            "/",
             "/api",
             "/api/v1",
             "/api/v1/",

@@ -45,7 +45,7 @@ async fn the_document_is_openapi_and_whole() {
             );
             if !matches!(
                 path.as_str(),
-                "/healthz" | "/readyz" | "/api/v1/openapi.json"
+                "/" | "/healthz" | "/readyz" | "/api/v1/openapi.json"
             ) {
                 let error = &responses["default"]["content"];
                 assert!(
