@@ -46,6 +46,7 @@ const DELETE: Method = Method::DELETE;
 
 /// Every route.
 pub(crate) static TABLE: &[(Method, &str, Access)] = &[
+    (GET, "/", Public),
     (GET, "/healthz", Public),
     (GET, "/readyz", Public),
     (GET, "/metrics", Platform(Viewer)),

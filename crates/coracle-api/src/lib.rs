@@ -18,6 +18,7 @@ mod exec;
 mod extract;
 mod gateway;
 mod health;
+mod home;
 mod image;
 mod logs;
 mod metrics;

@@ -24,8 +24,8 @@ use crate::access::guard;
 use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, env, events, exec, gateway, health, image, logs, metrics, node, openapi,
-    pod, project, release, session, system, token, user, volume,
+    activity, app, build, env, events, exec, gateway, health, home, image, logs, metrics, node,
+    openapi, pod, project, release, session, system, token, user, volume,
 };
 
 /// The largest JSON body, in bytes.
@@ -48,6 +48,7 @@ pub enum ServeError {
 /// Every route of the API that is in the document.
 pub(crate) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
+        .routes(routes!(home::page))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::read))
