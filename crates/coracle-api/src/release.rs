@@ -1,13 +1,18 @@
 //! Releases.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
+use coracle_control::feed::Reached;
 use coracle_control::keys;
 use coracle_control::release::RollbackTo;
 use coracle_model::name::{AppName, ImageRef, ProjectName};
 use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
-use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec, ReleaseStatus, RunConfig};
+use coracle_model::release::{
+    Release, ReleaseNumber, ReleasePhase, ReleaseSpec, ReleaseStatus, RunConfig,
+};
 use serde::Deserialize;
 
 use crate::build::MayCreate;
@@ -17,6 +22,18 @@ use crate::extract::{Json, Path, Query, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::view;
+
+/// How long an answer waits for the gateways.
+const GATEWAYS_WAIT: Duration = Duration::from_secs(5);
+
+/// When to answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WhenServed {
+    /// `true`: a release that is live is answered once every gateway sends requests to it, or after 5 seconds.
+    #[serde(default)]
+    served: bool,
+}
 
 type Answer = ApiResult<Tagged<ReleaseSpec, ReleaseStatus>>;
 
@@ -118,15 +135,21 @@ fn check(config: &RunConfig) -> ApiResult<()> {
 
 /// A release.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/apps/{app}/releases/{release}", tag = "releases",
-    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("release" = String, Path)),
+    params(("project" = ProjectName, Path), ("app" = AppName, Path), ("release" = String, Path), WhenServed),
     responses((status = 200, body = Resource<ReleaseSpec, ReleaseStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
     Path((project, app, release)): Path<(ProjectName, AppName, String)>,
+    Query(when): Query<WhenServed>,
 ) -> Answer {
     let number: ReleaseNumber = release.parse()?;
-    Ok(Tagged(
-        StatusCode::OK,
-        view::release(state.control.release(&project, &app, number).await?),
-    ))
+    let release = state.control.release(&project, &app, number).await?;
+    if when.served && release.status.phase == ReleasePhase::Live {
+        let feed = &state.control.feed;
+        let revision = release.metadata.revision;
+        if feed.reached_gateways(revision, GATEWAYS_WAIT).await == Reached::NotInTime {
+            tracing::warn!(%project, %app, %number, "not every gateway has the release yet");
+        }
+    }
+    Ok(Tagged(StatusCode::OK, view::release(release)))
 }

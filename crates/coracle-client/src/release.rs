@@ -76,6 +76,22 @@ impl Client {
             .await
     }
 
+    /// A release; one that is live once every gateway sends requests to it (for which the platform waits some
+    /// seconds at most).
+    ///
+    /// # Errors
+    /// [`crate::ClientError`].
+    pub async fn release_served(
+        &self,
+        project: &ProjectName,
+        app: &AppName,
+        number: ReleaseNumber,
+    ) -> Result<Release> {
+        let path = path(project, app);
+        self.get(&format!("{path}/releases/{number}?served=true"))
+            .await
+    }
+
     /// Makes a release. [`Client::wait_release`] tells what comes of it.
     ///
     /// # Errors

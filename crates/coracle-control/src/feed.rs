@@ -3,7 +3,8 @@
 //! Theory of operation: the route controller publishes what the table should say; the feed gives it a
 //! generation that only ever grows, over restarts too: generations are reserved in the store in blocks, and
 //! a start begins behind the last block. Gateways report which generation they applied; the reports are kept
-//! in memory only, since a gateway that lives tells again.
+//! in memory only, since a gateway that lives tells again. The feed also knows up to which revision of the store
+//! its table tells: from both together follows when a write has reached the users.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,7 @@ pub struct Feed {
     generations: Arc<tokio::sync::Mutex<Generations>>,
     gateways: Arc<Mutex<BTreeMap<String, SeenGateway>>>,
     reports: Arc<watch::Sender<u64>>,
+    told: Arc<watch::Sender<u64>>,
 }
 
 /// Which generations were given out, and up to which they may be without asking the store.
@@ -64,6 +66,15 @@ impl SeenGateway {
     pub fn is_there(&self, now: Instant) -> bool {
         self.connections > 0 || now.duration_since(self.at) < Self::GONE_AFTER
     }
+}
+
+/// Did something reach the gateways?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// All that are connected.
+    All,
+    /// One at least did not say so in time.
+    NotInTime,
 }
 
 /// An open connection of a gateway to the feed; while it lives the gateway counts as there.
@@ -107,6 +118,7 @@ impl Feed {
             })),
             gateways: Arc::default(),
             reports: Arc::new(watch::Sender::new(0)),
+            told: Arc::new(watch::Sender::new(0)),
         })
     }
 
@@ -147,6 +159,43 @@ impl Feed {
             .send_replace(Some(Arc::new(RouteTable { generation, routes })));
         self.reports.send_modify(|version| *version += 1);
         Ok(generation)
+    }
+
+    /// Notes that the table tells all that the store had at `revision`.
+    pub fn tells(&self, revision: u64) {
+        self.told.send_if_modified(|told| {
+            let newer = revision > *told;
+            *told = revision.max(*told);
+            newer
+        });
+    }
+
+    /// Waits until every gateway that is connected has a table which tells all that the store had at `revision`,
+    /// but no longer than `most`: a gateway that is stuck is no reason to wait for ever.
+    pub async fn reached_gateways(&self, revision: u64, most: Duration) -> Reached {
+        let reached = async {
+            let (mut told, mut reports) = (self.told.subscribe(), self.reports.subscribe());
+            // The senders live as long as `self`.
+            if told.wait_for(|told| *told >= revision).await.is_err() {
+                return;
+            }
+            let generation = self
+                .table
+                .borrow()
+                .as_ref()
+                .map_or(0, |table| table.generation);
+            let all = |_: &u64| {
+                self.gateways()
+                    .values()
+                    .filter(|gateway| gateway.connections > 0)
+                    .all(|gateway| gateway.report.generation >= generation)
+            };
+            drop(reports.wait_for(all).await);
+        };
+        match tokio::time::timeout(most, reached).await {
+            Ok(()) => Reached::All,
+            Err(_elapsed) => Reached::NotInTime,
+        }
     }
 
     /// The table and its changes; `None` until the first [`Feed::publish`] since the start.
@@ -218,5 +267,41 @@ impl Feed {
     #[must_use]
     pub fn reports(&self) -> watch::Receiver<u64> {
         self.reports.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_store::{Embedded, EmbeddedConfig};
+
+    #[tokio::test]
+    async fn a_write_has_reached_the_gateways_when_each_that_is_connected_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Embedded::open(dir.path(), EmbeddedConfig::default()).unwrap();
+        let feed = Feed::open(Objects::new(Arc::new(store))).await.unwrap();
+        let short = Duration::from_millis(20);
+        let reached = |revision| feed.reached_gateways(revision, short);
+        assert_eq!(reached(7).await, Reached::NotInTime, "the table is older");
+        let generation = feed.publish(BTreeMap::new()).await.unwrap();
+        feed.tells(7);
+        feed.tells(3);
+        assert_eq!(reached(7).await, Reached::All, "there is no gateway");
+        let connection = feed.connected("g");
+        assert_eq!(reached(7).await, Reached::NotInTime, "it did not say so");
+        let report = |generation| GatewayReport {
+            generation,
+            ..GatewayReport::default()
+        };
+        feed.report("g", report(generation)).await.unwrap();
+        assert_eq!(reached(7).await, Reached::All);
+        assert_eq!(reached(8).await, Reached::NotInTime, "nobody told of it");
+        feed.report("g", report(0)).await.unwrap();
+        drop(connection);
+        assert_eq!(
+            reached(7).await,
+            Reached::All,
+            "it is not connected any more"
+        );
     }
 }

@@ -85,6 +85,8 @@ impl Reconciler for RouteController {
                 .map_or(Next::Rest, Next::After));
         }
         let control = &self.scene.control;
+        // Before anything of the store is read: the table tells at least what it had then.
+        let revision = control.objects.store().revision().await?;
         let mut pods: BTreeMap<(ProjectName, AppName), Vec<Arc<ObservedPod>>> = BTreeMap::new();
         for pod in all {
             if let Some(app) = &pod.owner.app {
@@ -145,6 +147,7 @@ impl Reconciler for RouteController {
         if let Some(table) = control.feed.subscribe().borrow().as_ref() {
             self.ledger.note(table);
         }
+        control.feed.tells(revision);
         Ok(Next::Rest)
     }
 }

@@ -43,7 +43,8 @@ pub(crate) async fn wait(
         )));
     };
     match release.status.phase {
-        ReleasePhase::Live => Ok(release),
+        // Who is told a URL finds this release behind it, and not for a moment the one before.
+        ReleasePhase::Live => Ok(client.release_served(&context.project, app, number).await?),
         ReleasePhase::Superseded => Err(CliError::new(format!(
             "release {number} of {app}: a newer release took its place"
         ))
