@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_e2e::{Load, Part, Platform, Source, TEST_IMAGE};
+use coracle_e2e::{LONG, Load, Part, Platform, Source, TEST_IMAGE, until_ok};
 use reqwest::Method;
 use serde_json::json;
 
@@ -93,10 +93,16 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
         }
     }
     platform.nothing_left().await;
-    let left = platform
-        .docker()
-        .images(&platform.id(), &platform.listen().to_string());
-    eprintln!("images left in the daemon after everything was deleted: {left:?}");
+    let registry = platform.listen().to_string();
+    until_ok("no image to be left in the daemon", LONG, || async {
+        let left = platform.docker().images(&platform.id(), &registry);
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
 }
 
 /// Somebody who asks for something new before the last thing is done.
