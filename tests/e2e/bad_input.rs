@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coracle_e2e::{Platform, Source, TEST_IMAGE};
+use coracle_e2e::{Options, Platform, SmallDisk, Source, TEST_IMAGE};
 use serde_json::json;
 
 const GIB: u64 = 1 << 30;
@@ -421,6 +421,54 @@ async fn an_app_that_does_not_listen_on_its_port() {
     // It is not asked for ever.
     platform.settled().await;
     assert!(refused.took < Duration::from_secs(120));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_is_full_in_the_middle_of_an_upload() {
+    let Some(disk) = SmallDisk::mount(40 << 20) else {
+        return;
+    };
+    let platform = Platform::prepare(Options {
+        data: Some(disk.path().join("data")),
+        ..Options::default()
+    });
+    platform.up().await;
+    let source = Source::page("small");
+    platform
+        .coracle(&["deploy", source.arg(), "--app", "shop"])
+        .await
+        .ok();
+
+    source.noise("big", 48 << 20);
+    let refused = platform
+        .coracle(&["deploy", source.arg(), "--app", "shop"])
+        .await;
+    refused.refused_with(1, &["disk", "full", "hint"]);
+    eprintln!("{}", refused.stderr);
+    assert_eq!(
+        platform.get("shop.localhost", "/").await.body.trim(),
+        "small"
+    );
+    let app = platform
+        .api()
+        .await
+        .get("/projects/default/apps/shop")
+        .await
+        .ok();
+    assert_eq!(app["status"]["phase"], "running", "{app}");
+
+    // What was received of it is gone again, and there is room for something smaller.
+    source.write("big", "not so big");
+    source.write("index.html", "smaller\n");
+    platform
+        .coracle(&["deploy", source.arg(), "--app", "shop"])
+        .await
+        .ok();
+    assert_eq!(
+        platform.get("shop.localhost", "/").await.body.trim(),
+        "smaller"
+    );
+    platform.settled().await;
 }
 
 fn used(folder: &std::path::Path) -> u64 {

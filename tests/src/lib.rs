@@ -14,6 +14,7 @@
 mod api;
 mod command;
 mod daemon;
+mod disk;
 mod docker;
 mod load;
 mod platform;
@@ -27,6 +28,7 @@ mod web;
 pub use api::{Answer, Api};
 pub use command::{Finished, Running};
 pub use daemon::Daemon;
+pub use disk::SmallDisk;
 pub use docker::Docker;
 pub use load::{Load, Tally};
 pub use platform::{Options, Platform};

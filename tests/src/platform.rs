@@ -32,6 +32,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Address of applications.
     pub http: SocketAddr,
+    /// Its data directory; one of its own when absent.
+    pub data: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             docker: Docker::default(),
             listen: ports::free(),
             http: ports::free(),
+            data: None,
         }
     }
 }
@@ -82,7 +85,8 @@ impl Platform {
     #[must_use]
     pub fn prepare(options: Options) -> Self {
         let home = TempDir::with_prefix("coracle-e2e.").expect("a folder can be made");
-        let data = home.path().join("data");
+        let own = || home.path().join("data");
+        let data = options.data.clone().unwrap_or_else(own);
         assert!(
             binary().exists(),
             "{} is missing: run `cargo build -p coracle`",

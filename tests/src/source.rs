@@ -66,6 +66,16 @@ impl Source {
             .expect("the file system has sparse files");
     }
 
+    /// Makes a file of so many bytes that no compressor makes smaller.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn noise(&self, name: &str, bytes: usize) {
+        let mut noise = vec![0; bytes];
+        fastrand::fill(&mut noise);
+        std::fs::write(self.path().join(name), noise).expect("the file can be written");
+    }
+
     /// All of it as a compressed tar.
     ///
     /// # Panics
