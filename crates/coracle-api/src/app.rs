@@ -56,7 +56,9 @@ pub(crate) async fn create(
     Path(project): Path<ProjectName>,
     Json(input): Json<Input<AppSpec>>,
 ) -> Answer {
-    let (name, spec) = input.in_project(&project)?.into_new::<AppName>(Kind::App)?;
+    let (name, spec) = input
+        .in_project(&project)?
+        .into_new_or_default::<AppName>(Kind::App)?;
     refuse_env(&spec)?;
     let app = state
         .control

@@ -282,9 +282,9 @@ pub(crate) struct Input<S> {
     /// The name, and the revision that was read.
     #[serde(default, deserialize_with = "an_object")]
     pub(crate) metadata: InputMetadata,
-    /// What is asked for.
-    #[serde(deserialize_with = "an_object")]
-    pub(crate) spec: S,
+    /// What is asked for. May be left out where everything in it has a default.
+    #[serde(default = "none", deserialize_with = "some_object")]
+    spec: Option<S>,
     /// Not looked at.
     #[serde(default, rename = "status")]
     _status: Option<serde_json::Value>,
@@ -311,9 +311,47 @@ pub(crate) struct InputMetadata {
     _deleting: Option<String>,
 }
 
+const fn none<S>() -> Option<S> {
+    None
+}
+
+fn some_object<'de, D, S>(deserializer: D) -> Result<Option<S>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    S: Deserialize<'de>,
+{
+    an_object(deserializer).map(Some)
+}
+
+fn needed<S>(spec: Option<S>) -> ApiResult<S> {
+    spec.ok_or_else(|| {
+        Problem::new(Code::InvalidField, "a spec is needed")
+            .field("spec")
+            .into()
+    })
+}
+
 impl<S> Input<S> {
     /// The name and spec of an object to be made.
     pub(crate) fn into_new<N>(self, kind: Kind) -> ApiResult<(N, S)>
+    where
+        N: TryFrom<String, Error = coracle_model::name::InvalidName>,
+    {
+        let (name, spec) = self.into_named(kind)?;
+        Ok((name, needed(spec)?))
+    }
+
+    /// The name and spec of an object to be made, of which everything but the name may be left out.
+    pub(crate) fn into_new_or_default<N>(self, kind: Kind) -> ApiResult<(N, S)>
+    where
+        N: TryFrom<String, Error = coracle_model::name::InvalidName>,
+        S: Default,
+    {
+        let (name, spec) = self.into_named(kind)?;
+        Ok((name, spec.unwrap_or_default()))
+    }
+
+    fn into_named<N>(self, kind: Kind) -> ApiResult<(N, Option<S>)>
     where
         N: TryFrom<String, Error = coracle_model::name::InvalidName>,
     {
@@ -352,7 +390,7 @@ impl<S> Input<S> {
         let revision = header
             .0
             .or(self.metadata.revision.filter(|revision| *revision > 0));
-        Ok((self.spec, revision))
+        Ok((needed(self.spec)?, revision))
     }
 
     fn check_kind(&self, kind: Kind) -> ApiResult<()> {

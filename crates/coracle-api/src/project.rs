@@ -40,7 +40,7 @@ pub(crate) async fn create(
     caller: Caller,
     Json(input): Json<Input<ProjectSpec>>,
 ) -> Answer {
-    let (name, spec) = input.into_new::<ProjectName>(Kind::Project)?;
+    let (name, spec) = input.into_new_or_default::<ProjectName>(Kind::Project)?;
     Ok(Tagged(
         StatusCode::CREATED,
         state

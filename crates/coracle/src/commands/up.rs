@@ -81,7 +81,8 @@ pub(crate) async fn run(args: UpArgs, context: &Context) -> Result {
 impl Up<'_> {
     async fn run(&self) -> Result {
         self.data.prepare()?;
-        let (serve, gateway) = (self.todo(Part::Serve)?, self.todo(Part::Gateway)?);
+        let serve = self.todo(Part::Serve).await?;
+        let gateway = self.todo(Part::Gateway).await?;
         if (serve, gateway) == (Todo::Nothing, Todo::Nothing) {
             self.context.printer.note("the platform runs already")?;
         } else {
@@ -97,18 +98,36 @@ impl Up<'_> {
         self.tell()
     }
 
-    fn todo(&self, part: Part) -> Result<Todo> {
-        let Some(process) = self.data.running(part)? else {
-            return Ok(Todo::Start);
-        };
+    async fn todo(&self, part: Part) -> Result<Todo> {
         let same_settings = self
             .remembered
             .as_ref()
             .is_none_or(|old| *old == self.settings);
-        if same_settings && process.runs_this_program() {
-            Ok(Todo::Nothing)
-        } else {
-            Ok(Todo::Replace)
+        let deadline = Instant::now() + READY;
+        loop {
+            let Some(process) = self.data.running(part)? else {
+                return Ok(Todo::Start);
+            };
+            if !same_settings || !process.runs_this_program() {
+                return Ok(Todo::Replace);
+            }
+            // One that was killed a moment ago still holds its lock, and one that was just started does not
+            // serve yet: only one that answers runs.
+            if self.answers(part).await || Instant::now() > deadline {
+                return Ok(Todo::Nothing);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn answers(&self, part: Part) -> bool {
+        match part {
+            Part::Serve => reqwest::get(format!("{}/readyz", self.settings.url()))
+                .await
+                .is_ok_and(|answer| answer.status().is_success()),
+            Part::Gateway => tokio::net::TcpStream::connect(self.settings.local_http())
+                .await
+                .is_ok(),
         }
     }
 
@@ -152,7 +171,6 @@ impl Up<'_> {
             }
         }
         let mut child = self.spawn(Part::Serve, &[])?;
-        let url = format!("{}/readyz", self.settings.url());
         let deadline = Instant::now() + READY;
         loop {
             self.still_lives(&mut child, deadline)?;
@@ -161,8 +179,7 @@ impl Up<'_> {
                 .data
                 .running(Part::Serve)?
                 .is_some_and(|found| found.id() == child.process.id())
-                && let Ok(answer) = reqwest::get(&url).await
-                && answer.status().is_success()
+                && self.answers(Part::Serve).await
             {
                 return Ok(());
             }
@@ -189,9 +206,7 @@ impl Up<'_> {
             self.still_lives(&mut child, deadline)?;
             let found = self.data.running(Part::Gateway)?;
             if found.is_some_and(|found| found.id() == child.process.id())
-                && tokio::net::TcpStream::connect(self.settings.local_http())
-                    .await
-                    .is_ok()
+                && self.answers(Part::Gateway).await
             {
                 break;
             }
