@@ -20,7 +20,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use crate::support::{CONFIG, Harness, LAYER, TestAuthorizer, image_manifest};
+use crate::support::{Answer, CONFIG, Harness, LAYER, TestAuthorizer, image_manifest};
 
 const PART: usize = 300_000;
 
@@ -128,6 +128,22 @@ fn upload_len(h: &Harness) -> u64 {
         .sum()
 }
 
+/// Waits until nobody writes to the upload any more: the last write of a request that was dropped may still go on.
+async fn freed(h: &Harness, upload: &str) -> Answer {
+    let freed = async {
+        loop {
+            let answer = h.call(Method::PATCH, upload).send().await;
+            if answer.status == 202 {
+                break answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), freed)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn killed_in_the_middle_and_resumed_after_a_restart() {
     let mut h = Harness::new();
@@ -150,6 +166,8 @@ async fn killed_in_the_middle_and_resumed_after_a_restart() {
             done = tokio::time::timeout(Duration::from_secs(20), written) => done.unwrap(),
         }
     }
+    // A kill ends a write too; here the old registry lives in the same process as the new one.
+    freed(&h, &upload).await;
     h = h.restarted();
     h.get(&format!("/v2/team/app/blobs/{digest}"))
         .await
@@ -204,19 +222,7 @@ async fn a_dropped_request_frees_its_upload() {
             done = tokio::time::timeout(Duration::from_secs(20), busy) => done.unwrap(),
         }
     }
-    // The last write may still be going on; then the upload is busy for a moment more.
-    let freed = async {
-        loop {
-            let answer = h.call(Method::PATCH, &upload).send().await;
-            if answer.status == 202 {
-                break answer;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let answer = tokio::time::timeout(Duration::from_secs(20), freed)
-        .await
-        .unwrap();
+    let answer = freed(&h, &upload).await;
     let have: usize = answer
         .header("range")
         .strip_prefix("0-")
