@@ -6,6 +6,7 @@ use coracle_control::journal::Actor;
 use coracle_model::name::{ProjectName, UserName};
 use coracle_model::token::Token;
 use coracle_model::user::{ProjectScope, Role, User};
+use coracle_registry::RepositoryName;
 
 use crate::error::ApiError;
 
@@ -39,6 +40,16 @@ impl Caller {
     /// May they see this project?
     pub(crate) fn sees(&self, project: &ProjectName) -> bool {
         self.scopes.iter().all(|scope| scope.contains(project))
+    }
+
+    /// May they see this repository of the registry? The first part of its name is its project; one outside
+    /// every project is the whole platform's.
+    pub(crate) fn sees_repository(&self, repository: &RepositoryName) -> bool {
+        let project = repository.as_str().split_once('/');
+        match project.and_then(|(first, _)| ProjectName::new(first).ok()) {
+            Some(project) => self.sees(&project),
+            None => self.scope() == ProjectScope::All,
+        }
     }
 
     /// The projects that they see.

@@ -1,10 +1,8 @@
 //! Images in the registry.
 
 use axum::extract::State;
-use coracle_model::name::ProjectName;
 use coracle_model::object::List;
 use coracle_model::problem::{Code, Problem};
-use coracle_model::user::ProjectScope;
 use coracle_registry::{RegistryError, RepositoryName};
 use serde::Serialize;
 
@@ -30,17 +28,6 @@ pub(crate) struct ImageTag {
     tag: String,
     /// What `docker pull` takes.
     reference: String,
-}
-
-fn visible(caller: &Caller, repository: &RepositoryName) -> bool {
-    match repository
-        .as_str()
-        .split_once('/')
-        .and_then(|(first, _)| ProjectName::new(first).ok())
-    {
-        Some(project) => caller.sees(&project),
-        None => caller.scope() == ProjectScope::All,
-    }
 }
 
 fn failed(error: RegistryError) -> ApiError {
@@ -71,7 +58,7 @@ pub(crate) async fn list(
     let items = found
         .items
         .into_iter()
-        .filter(|name| visible(&caller, name))
+        .filter(|name| caller.sees_repository(name))
         .map(|name| Repository {
             reference: format!("{host}/{name}"),
             name: name.to_string(),
@@ -91,7 +78,7 @@ pub(crate) async fn tags(
 ) -> ApiResult<Json<List<ImageTag>>> {
     let name = RepositoryName::new(&repository)
         .ok()
-        .filter(|name| visible(&caller, name))
+        .filter(|name| caller.sees_repository(name))
         .ok_or_else(|| ApiError::new(Code::NotFound, "there is no such repository"))?;
     let found = state
         .registry

@@ -1,8 +1,7 @@
 //! Who may do what in the registry: the first part of a repository's name is the project.
 
 use async_trait::async_trait;
-use coracle_model::name::ProjectName;
-use coracle_model::user::{ProjectScope, Role};
+use coracle_model::user::Role;
 use coracle_registry::{Action, Authorizer, Credentials, Denied, RepositoryName};
 
 use crate::credentials::{Authentication, PlatformCredential};
@@ -51,16 +50,7 @@ impl Authorizer for RegistryAccess {
             Action::Pull | Action::List => Role::Viewer,
             Action::Push | Action::Delete => Role::Developer,
         };
-        let project = repository
-            .as_str()
-            .split_once('/')
-            .and_then(|(first, _)| ProjectName::new(first).ok());
-        let sees = match project {
-            Some(project) => caller.sees(&project),
-            // A repository outside every project is the whole platform's.
-            None => caller.scope() == ProjectScope::All,
-        };
-        if sees && caller.role >= needed {
+        if caller.sees_repository(repository) && caller.role >= needed {
             Ok(())
         } else {
             Err(Denied::Forbidden)

@@ -80,15 +80,14 @@ impl Control {
             }
             Err(error) => return Err(taken_domain(error)),
         }
-        self.journal
-            .record(
-                actor,
-                "app.created",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("app {name} created"),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.created",
+            project,
+            name,
+            format!("app {name} created"),
+        )
+        .await;
         Ok(app)
     }
 
@@ -143,15 +142,14 @@ impl Control {
                 Ok(())
             })
             .await?;
-        self.journal
-            .record(
-                actor,
-                "app.changed",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("app {name} changed"),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.changed",
+            project,
+            name,
+            format!("app {name} changed"),
+        )
+        .await;
         Ok(app)
     }
 
@@ -212,15 +210,14 @@ impl Control {
                 Ok(())
             })
             .await?;
-        self.journal
-            .record(
-                actor,
-                "app.deleted",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("deletion of {name} asked for"),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.deleted",
+            project,
+            name,
+            format!("deletion of {name} asked for"),
+        )
+        .await;
         Ok(app)
     }
 
@@ -273,15 +270,14 @@ impl Control {
             .iter()
             .map(|(process, n)| format!("{process}={n}"))
             .collect();
-        self.journal
-            .record(
-                actor,
-                "app.scaled",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("scaled to {}", words.join(" ")),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.scaled",
+            project,
+            name,
+            format!("scaled to {}", words.join(" ")),
+        )
+        .await;
         Ok(app)
     }
 
@@ -317,15 +313,14 @@ impl Control {
             .map(ToString::to_string)
             .collect();
         names.extend(change.unset.iter().map(|name| format!("-{name}")));
-        self.journal
-            .record(
-                actor,
-                "app.env_changed",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("variables {}", names.join(", ")),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.env_changed",
+            project,
+            name,
+            format!("variables {}", names.join(", ")),
+        )
+        .await;
         Ok(changed)
     }
 
@@ -378,15 +373,14 @@ impl Control {
                 check_spec(&app.spec, &own)
             })
             .await?;
-        self.journal
-            .record(
-                actor,
-                "app.domain_added",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("{host} added"),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.domain_added",
+            project,
+            name,
+            format!("{host} added"),
+        )
+        .await;
         Ok(app)
     }
 
@@ -413,15 +407,14 @@ impl Control {
                 Ok(())
             })
             .await?;
-        self.journal
-            .record(
-                actor,
-                "app.domain_removed",
-                Some(project),
-                (Kind::App, name.as_str()),
-                format!("{host} removed"),
-            )
-            .await;
+        self.record_app(
+            actor,
+            "app.domain_removed",
+            project,
+            name,
+            format!("{host} removed"),
+        )
+        .await;
         Ok(app)
     }
 
@@ -431,6 +424,20 @@ impl Control {
         app: &AppName,
     ) -> Result<Hostname, OperationError> {
         Ok(self.settings.default_host(project, app)?)
+    }
+
+    async fn record_app(
+        &self,
+        actor: &Actor,
+        action: &str,
+        project: &ProjectName,
+        name: &AppName,
+        message: String,
+    ) {
+        let app = (Kind::App, name.as_str());
+        self.journal
+            .record(actor, action, Some(project), app, message)
+            .await;
     }
 
     /// Every host name of an app, its own first.

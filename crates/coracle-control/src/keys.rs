@@ -118,6 +118,12 @@ pub fn token_hash(hash_hex: &str) -> String {
     format!("/token-hashes/{hash_hex}")
 }
 
+/// From a token to the hash of its secret, so that both go together.
+#[must_use]
+pub fn token_hash_by_name(user: &UserName, token: &TokenName) -> String {
+    format!("/tokens-by-name/{user}/{token}")
+}
+
 /// An event of a project, or of the whole platform.
 #[must_use]
 pub fn event(at: DateTime<Utc>, unique: &str) -> String {

@@ -40,10 +40,6 @@ fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }
 
-fn hash_of_key(user: &UserName, token: &TokenName) -> String {
-    format!("/tokens-by-name/{user}/{token}")
-}
-
 impl Control {
     /// Makes a token and returns it with its secret, which is not kept.
     ///
@@ -79,7 +75,7 @@ impl Control {
                     token: name.clone(),
                 },
             )?
-            .set(hash_of_key(&user, name), &TokenHash { hash })?;
+            .set(keys::token_hash_by_name(&user, name), &TokenHash { hash })?;
         match self.objects.write(batch).await {
             Ok(revision) => token.metadata.revision = revision,
             Err(OperationError::Store(StoreError::Conflict { key, .. }))
@@ -194,7 +190,7 @@ impl Control {
     pub(crate) async fn drop_token(&self, token: &Token) -> Result<(), OperationError> {
         let name = TokenName::new(token.metadata.name.clone())?;
         let user = &token.spec.user;
-        let by_name = hash_of_key(user, &name);
+        let by_name = keys::token_hash_by_name(user, &name);
         let mut batch = Batch::new()
             .delete(keys::token(user, &name), Expected::Any)
             .delete(by_name.clone(), Expected::Any);
