@@ -80,9 +80,10 @@ impl Observed {
                     inner.pods.remove(id);
                 }
                 EngineEvent::Node(node) => {
+                    let node = Node::clone(node);
                     inner
                         .nodes
-                        .insert(node.metadata.name.clone(), Arc::new(node.clone()));
+                        .insert(node.metadata.name.clone(), Arc::new(node));
                 }
                 EngineEvent::NodeGone(name) => {
                     inner.nodes.remove(name);

@@ -9,7 +9,7 @@ use coracle_engine::{
     Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Support, VolumeInfo,
 };
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
-use coracle_model::node::Node;
+use coracle_model::node::{Node, Scheduling};
 use coracle_model::pod::PodStats;
 use coracle_model::quantity::ByteSize;
 use coracle_model::release::CommandLine;
@@ -21,7 +21,7 @@ use crate::config::DockerConfig;
 use crate::naming::SUFFIX_LENGTH;
 use crate::restart;
 use crate::state::{Core, Wish};
-use crate::{build, image, logs, network, node, observe, session, stats, volume};
+use crate::{build, cordon, image, logs, network, node, observe, session, stats, volume};
 
 /// Docker's least memory of a container.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(6);
@@ -224,6 +224,14 @@ impl Engine for DockerEngine {
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
         node::nodes(&self.core).await
+    }
+
+    async fn cordon(&self, node: &str) -> Result<(), EngineError> {
+        cordon::set(&self.core, node, Scheduling::Cordoned).await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<(), EngineError> {
+        cordon::set(&self.core, node, Scheduling::Open).await
     }
 
     async fn resolve_image(

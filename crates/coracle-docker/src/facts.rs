@@ -17,6 +17,8 @@ pub(crate) const PROJECT: &str = "io.coracle.project";
 pub(crate) const SIZE: &str = "io.coracle.size";
 /// The name of a volume within its project.
 pub(crate) const VOLUME: &str = "io.coracle.volume";
+/// Since when the node is cordoned: on the volume that is there for as long as it is.
+pub(crate) const CORDONED: &str = "io.coracle.cordoned";
 /// The build that made an image.
 pub(crate) const BUILD: &str = "io.coracle.build";
 const POD: &str = "io.coracle.pod";

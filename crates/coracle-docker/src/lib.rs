@@ -24,6 +24,7 @@
 //! | `probe` | readiness and liveness, asked from the host |
 //! | `subnet`, `network` | addresses and networks of projects |
 //! | `volume` | volumes |
+//! | `cordon` | whether new pods are made, kept over restarts |
 //! | `logs`, `session`, `raw`, `stats`, `node` | what is asked of running pods, and of the machine |
 //! | `image`, `build` | images |
 //! | `halt` | all pods stopped, when the platform is taken down |
@@ -32,6 +33,7 @@ mod build;
 mod client;
 pub mod config;
 mod container;
+mod cordon;
 mod engine;
 mod facts;
 mod halt;

@@ -41,6 +41,11 @@ impl Names {
         format!("coracle-{}-{project}", self.platform)
     }
 
+    /// Of the volume that says that the node is cordoned. No project's name begins with a dot.
+    pub(crate) fn cordon(&self) -> String {
+        format!("coracle-{}-.cordoned", self.platform)
+    }
+
     pub(crate) fn volume(&self, project: &ProjectName, volume: &VolumeName) -> String {
         format!("coracle-{}-{project}.{volume}", self.platform)
     }

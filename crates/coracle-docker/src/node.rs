@@ -1,12 +1,13 @@
 //! The machine: what Docker says of it, and what the kernel says of its use.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use chrono::Utc;
 use coracle_engine::EngineError;
-use coracle_model::node::{Node, NodeResources, NodeSpec, NodeStatus};
+use coracle_model::node::{AddressScope, Node, NodeAddress, NodeResources, NodeSpec, NodeStatus};
 use coracle_model::object::{Kind, Metadata};
 use tokio::time::Instant;
 
@@ -52,6 +53,7 @@ pub(crate) fn of_info(info: &SystemInfo, pods: u32) -> Node {
                     .and_then(|m| u64::try_from(m).ok())
                     .unwrap_or_default(),
                 disk_bytes: disk.map(|d| d.total),
+                pods: None,
             },
             used: None,
             pods,
@@ -62,8 +64,27 @@ pub(crate) fn of_info(info: &SystemInfo, pods: u32) -> Node {
                 "docker {}",
                 info.server_version.as_deref().unwrap_or_default()
             ),
+            addresses: info
+                .name
+                .iter()
+                .map(|name| NodeAddress {
+                    scope: AddressScope::Hostname,
+                    address: name.clone(),
+                })
+                .collect(),
+            labels: labels(info.labels.as_deref().unwrap_or_default()),
+            ..NodeStatus::default()
         },
     }
+}
+
+/// Labels of the daemon (`dockerd --label`), each `key=value`.
+fn labels(labels: &[String]) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .map(|label| label.split_once('=').unwrap_or((label, "")))
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// As image manifests call it.
@@ -166,10 +187,15 @@ pub(crate) async fn nodes(core: &Core) -> Result<Vec<Node>, EngineError> {
             .and_then(|m| memory_used(&m))
             .unwrap_or_default(),
         disk_bytes: disk.map(|d| d.used),
+        pods: Some(running),
     });
-    if let Some(created) = core.with(|state| Some(state.node.as_ref()?.metadata.created)) {
-        node.metadata.created = created;
-    }
+    core.with(|state| {
+        node.spec.scheduling = state.scheduling;
+        node.status.pod_subnets = state.pod_subnets();
+        if let Some(known) = &state.node {
+            node.metadata.created = known.metadata.created;
+        }
+    });
     Ok(vec![node])
 }
 

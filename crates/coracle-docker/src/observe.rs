@@ -21,6 +21,7 @@ use futures::StreamExt as _;
 
 use crate::client::{engine_error, is_missing};
 use crate::container::{Container, ContainerState};
+use crate::cordon;
 use crate::facts::PLATFORM;
 use crate::node;
 use crate::operate;
@@ -140,6 +141,7 @@ fn cause(error: &EngineError) -> String {
 async fn sync(core: &Arc<Core>, docker: &Docker) -> Result<(), EngineError> {
     let info = docker.info().await.map_err(engine_error)?;
     core.with(|state| state.set_node(node::of_info(&info, state.running())));
+    cordon::read(core, docker).await?;
     let ticket = core.ticket();
     let first = core.with(|state| !state.synced);
     let listed = docker

@@ -94,7 +94,7 @@ fn trouble(pod: &Pod) -> Option<(PodPhase, Option<String>)> {
     let trouble = pod.trouble.as_ref()?;
     let phase = match trouble.severity {
         Severity::Definite => PodPhase::Failed,
-        Severity::Passing => PodPhase::Pending,
+        Severity::Passing | Severity::Cordoned => PodPhase::Pending,
     };
     Some((phase, Some(trouble.reason.clone())))
 }

@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use coracle_model::node::cordoned_reason;
 use coracle_model::pod::Exit;
 use coracle_model::workload::ObservedPod;
 use coracle_task::CancellationToken;
@@ -92,6 +93,8 @@ pub(crate) enum Severity {
     Passing,
     /// Hardly: somebody has to change something.
     Definite,
+    /// Not before the node is uncordoned; then at once.
+    Cordoned,
 }
 
 /// One run of a container, from a start to an end.
@@ -202,7 +205,9 @@ impl Pod {
     pub(crate) fn fail(&mut self, reason: String, severity: Severity) {
         let tries = self.trouble.as_ref().map_or(0, |t| t.tries) + 1;
         let (first, most) = match severity {
-            Severity::Passing => (Duration::from_millis(500), Duration::from_secs(30)),
+            Severity::Passing | Severity::Cordoned => {
+                (Duration::from_millis(500), Duration::from_secs(30))
+            }
             Severity::Definite => (Duration::from_secs(2), Duration::from_mins(5)),
         };
         let pause = first
@@ -217,6 +222,25 @@ impl Pod {
             tries,
             told: false,
         });
+    }
+
+    /// Lets it wait for the end of the node's cordon.
+    pub(crate) fn hold(&mut self, node: &str) {
+        let tries = self.trouble.as_ref().map_or(0, |t| t.tries);
+        self.trouble = Some(Trouble {
+            reason: cordoned_reason([node]),
+            severity: Severity::Cordoned,
+            retry_at: None,
+            tries,
+            told: false,
+        });
+    }
+
+    /// Does it wait for the end of the node's cordon?
+    pub(crate) fn is_held(&self) -> bool {
+        self.trouble
+            .as_ref()
+            .is_some_and(|t| t.severity == Severity::Cordoned)
     }
 
     /// Puts it on its way out.

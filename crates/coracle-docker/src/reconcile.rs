@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use coracle_model::name::PodName;
+use coracle_model::node::Scheduling;
 use coracle_model::pod::{Exit, ExitCause};
 use coracle_model::workload::{PodId, Workload, WorkloadId};
 use coracle_task::CancellationToken;
@@ -323,10 +324,7 @@ impl Core {
                 self.add(state, workload, pod_id(id.name.clone()), spawn);
             }
             (Action::Create(name), Some(workload)) => {
-                let pod = pod_id(name);
-                if let Some(guard) = self.begin_locked(state, &pod, OpKind::Create) {
-                    spawn.push((guard, operate::Task::Create(pod, Arc::clone(workload))));
-                }
+                self.create(state, workload, pod_id(name), spawn);
             }
             (Action::Start(name), Some(_)) => {
                 let pod = pod_id(name);
@@ -367,7 +365,24 @@ impl Core {
         }
         let facts = Facts::new(workload, pod.name.clone());
         state.pods.insert(pod.clone(), Pod::new(facts));
-        if let Some(guard) = self.begin_locked(state, &pod, OpKind::Create) {
+        self.create(state, workload, pod, spawn);
+    }
+
+    /// Begins to make a pod's container, unless the node is cordoned: then the pod waits for the end of that.
+    fn create(
+        self: &Arc<Self>,
+        state: &mut State,
+        workload: &Arc<Workload>,
+        pod: PodId,
+        spawn: &mut Vec<(OpGuard, operate::Task)>,
+    ) {
+        if state.scheduling == Scheduling::Cordoned {
+            let node = state.node.as_ref().map(|node| node.metadata.name.clone());
+            if let Some(held) = state.pods.get_mut(&pod) {
+                held.hold(node.as_deref().unwrap_or_default());
+            }
+            state.publish(&pod);
+        } else if let Some(guard) = self.begin_locked(state, &pod, OpKind::Create) {
             spawn.push((guard, operate::Task::Create(pod, Arc::clone(workload))));
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_engine::EngineEvent;
 use coracle_model::name::ProjectName;
-use coracle_model::node::Node;
+use coracle_model::node::{Node, Scheduling};
 use coracle_model::workload::{PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 use tokio::sync::{Notify, Semaphore, broadcast};
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) starts: Semaphore,
     /// One network is made at a time, or two projects would choose the same subnet.
     pub(crate) network_making: tokio::sync::Mutex<()>,
+    /// One cordon is put or taken away at a time.
+    pub(crate) cordoning: tokio::sync::Mutex<()>,
     /// Wakes the timer of retries.
     pub(crate) retries: Notify,
     pub(crate) credentials: KnownCredentials,
@@ -54,6 +56,8 @@ pub(crate) struct State {
     pub(crate) pods: BTreeMap<PodId, Pod>,
     pub(crate) networks: HashMap<ProjectName, Network>,
     pub(crate) node: Option<Node>,
+    /// May pods that have no container yet get one?
+    pub(crate) scheduling: Scheduling,
     /// Workloads whose pods were given back to the planner.
     pub(crate) given_back: BTreeSet<WorkloadId>,
     /// Wakes whoever waits for an action on a pod to end.
@@ -92,11 +96,12 @@ impl State {
         }
     }
 
-    pub(crate) fn set_node(&mut self, node: Node) {
-        let changed = self
-            .node
-            .as_ref()
-            .is_none_or(|n| n.status != node.status || n.metadata.name != node.metadata.name);
+    pub(crate) fn set_node(&mut self, mut node: Node) {
+        node.spec.scheduling = self.scheduling;
+        node.status.pod_subnets = self.pod_subnets();
+        let changed = self.node.as_ref().is_none_or(|n| {
+            n.spec != node.spec || n.status != node.status || n.metadata.name != node.metadata.name
+        });
         if changed {
             let node = match &self.node {
                 Some(before) => Node {
@@ -109,8 +114,15 @@ impl State {
                 None => node,
             };
             self.node = Some(node.clone());
-            self.tell(EngineEvent::Node(node));
+            self.tell(EngineEvent::Node(Box::new(node)));
         }
+    }
+
+    /// Where pods get their addresses from: the subnets of the projects' networks.
+    pub(crate) fn pod_subnets(&self) -> Vec<String> {
+        let mut subnets: Vec<_> = self.networks.values().map(|n| n.subnet).collect();
+        subnets.sort();
+        subnets.iter().map(ToString::to_string).collect()
     }
 
     /// Takes a pod off the list.
@@ -159,7 +171,12 @@ impl State {
     }
 
     fn snapshot(&self) -> VecDeque<EngineEvent> {
-        let node = self.node.iter().cloned().map(EngineEvent::Node);
+        let node = self
+            .node
+            .iter()
+            .cloned()
+            .map(Box::new)
+            .map(EngineEvent::Node);
         let pods = self
             .pods
             .values()
@@ -184,6 +201,7 @@ impl Core {
             init: node::init(),
             starts: Semaphore::new(config.start_concurrency.max(1)),
             network_making: tokio::sync::Mutex::new(()),
+            cordoning: tokio::sync::Mutex::new(()),
             retries: Notify::new(),
             credentials: KnownCredentials::default(),
             samples: Samples::default(),
@@ -194,6 +212,7 @@ impl Core {
                 pods: BTreeMap::new(),
                 networks: HashMap::new(),
                 node: None,
+                scheduling: Scheduling::Open,
                 given_back: BTreeSet::new(),
                 freed: Arc::new(Notify::new()),
                 events,

@@ -14,6 +14,10 @@
 //! 6. Nothing that is not the platform's own is ever changed, removed or reported.
 //! 7. A pod has one address from its start to its end, over restarts, and shares it with no other pod of
 //!    the platform that exists at the same time.
+//! 8. A cordoned node gets no new pods. Those that it has stay, and are started again in place. A pod for which no
+//!    open node is left is `pending` with the reason of [`coracle_model::node::cordoned_reason`], and comes up
+//!    once a node is uncordoned. Cordons outlive this process; [`Engine::watch`] tells of them.
+//! 9. Replicas of one workload are spread over the nodes that are ready and open.
 
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
@@ -123,6 +127,18 @@ pub trait Engine: Send + Sync + 'static {
     /// When the engine cannot be reached.
     async fn nodes(&self) -> Result<Vec<Node>, EngineError>;
 
+    /// Wishes that a node gets no new pods (law 8). No error when it is cordoned already.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchNode`].
+    async fn cordon(&self, node: &str) -> Result<(), EngineError>;
+
+    /// Wishes that a node may get new pods again. No error when it is not cordoned.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchNode`].
+    async fn uncordon(&self, node: &str) -> Result<(), EngineError>;
+
     /// Makes sure that an image is here and says which it is exactly. A local image is taken as it is; else
     /// it is pulled.
     ///
@@ -210,13 +226,17 @@ pub struct EngineVersion {
 
 /// A change of what is observed.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all events are pods: a box for each would cost more than it saves"
+)]
 pub enum EngineEvent {
     /// A pod appeared or changed: this is all of it.
     Pod(ObservedPod),
     /// A pod is gone.
     PodGone(PodId),
     /// A node appeared or changed.
-    Node(Node),
+    Node(Box<Node>),
     /// A node is gone.
     NodeGone(String),
     /// A fresh start begins: forget everything, all that exists follows, then [`EngineEvent::Synced`].

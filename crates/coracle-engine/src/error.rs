@@ -15,6 +15,9 @@ pub enum EngineError {
     /// There is no such workload.
     #[error("there is no workload {0}")]
     NoSuchWorkload(WorkloadId),
+    /// There is no such node.
+    #[error("there is no node {0:?}")]
+    NoSuchNode(String),
     /// The image is neither here nor to be had. `reason` says what the registry said.
     #[error("image {image} cannot be had: {reason}")]
     ImageUnavailable {

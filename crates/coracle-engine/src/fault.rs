@@ -39,6 +39,10 @@ pub enum Verb {
     Stats,
     /// `nodes`.
     Nodes,
+    /// `cordon`.
+    Cordon,
+    /// `uncordon`.
+    Uncordon,
     /// `resolve_image`.
     ResolveImage,
     /// `remove_image`.

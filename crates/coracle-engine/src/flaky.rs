@@ -178,6 +178,15 @@ impl Engine for Flaky {
         self.through(Verb::Nodes, self.inner.nodes()).await
     }
 
+    async fn cordon(&self, node: &str) -> Result<(), EngineError> {
+        self.through(Verb::Cordon, self.inner.cordon(node)).await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<(), EngineError> {
+        self.through(Verb::Uncordon, self.inner.uncordon(node))
+            .await
+    }
+
     async fn resolve_image(
         &self,
         image: &ImageRef,

@@ -10,13 +10,13 @@ use async_trait::async_trait;
 use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
 use coracle_engine::conformance::{Bench, TestedWorld, World, case};
 use coracle_engine::engine::{Capabilities, EngineVersion, ImageInfo, VolumeInfo};
-use coracle_engine::sim::SimConfig;
+use coracle_engine::sim::{SimConfig, SimControl};
 use coracle_engine::stream::{
     Channel, Duplex, ExecRequest, LogRequest, LogStream, Session, SessionOutput,
 };
 use coracle_engine::{Engine, EngineError, EngineEvent};
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
-use coracle_model::node::Node;
+use coracle_model::node::{Node, Scheduling};
 use coracle_model::pod::{PodPhase, PodStats};
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
@@ -58,10 +58,24 @@ enum Sin {
     VolumeLostInUse,
     ImagesAlwaysThere,
     BuildsAlwaysGood,
+    CordonForgotten,
+    /// Cordoning takes the pods away.
+    CordonEvicts,
+    /// A second `cordon` ends the first.
+    CordonToggles,
+    UncordonForgotten,
+    /// A new engine knows nothing of the cordons of the one before.
+    CordonLost,
+    AnyNodeAccepted,
+    /// The watch never tells of a cordon.
+    CordonHidden,
+    /// All pods come to one node.
+    Crowded,
 }
 
 struct Broken {
     inner: Arc<dyn Engine>,
+    control: SimControl,
     sin: Sin,
     applied: Mutex<Vec<WorkloadId>>,
 }
@@ -84,6 +98,7 @@ fn seen_by(sin: Sin, mut pod: ObservedPod) -> Vec<EngineEvent> {
         Sin::ExitHidden => pod.status.exit = None,
         Sin::OwnerForgotten => pod.owner = Default::default(),
         Sin::RestartsHidden => pod.status.restarts = 0,
+        Sin::Crowded => pod.status.node = Some("node-a".into()),
         Sin::AddressShared => pod.status.address = "10.0.0.1".parse().ok(),
         _ => {}
     }
@@ -95,6 +110,10 @@ fn seen(sin: Sin, event: EngineEvent) -> Vec<EngineEvent> {
         EngineEvent::Pod(pod) => seen_by(sin, pod),
         EngineEvent::PodGone(_) if sin == Sin::GoneHidden => Vec::new(),
         EngineEvent::Synced if sin == Sin::SyncedFirst => Vec::new(),
+        EngineEvent::Node(mut node) if sin == Sin::CordonHidden => {
+            node.spec.scheduling = Scheduling::Open;
+            vec![EngineEvent::Node(node)]
+        }
         other => vec![other],
     }
 }
@@ -227,6 +246,37 @@ impl Engine for Broken {
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
         self.inner.nodes().await
     }
+    async fn cordon(&self, node: &str) -> Result<(), EngineError> {
+        match self.sin {
+            Sin::CordonForgotten => Ok(()),
+            Sin::AnyNodeAccepted => self.inner.cordon(node).await.or(Ok(())),
+            Sin::CordonEvicts => {
+                self.inner.cordon(node).await?;
+                for pod in self.control.pods() {
+                    self.inner.delete_pod(&pod.id).await?;
+                }
+                Ok(())
+            }
+            Sin::CordonToggles => {
+                let nodes = self.inner.nodes().await?;
+                let cordoned = nodes.iter().any(|found| {
+                    found.metadata.name == node && found.spec.scheduling == Scheduling::Cordoned
+                });
+                if cordoned {
+                    return self.inner.uncordon(node).await;
+                }
+                self.inner.cordon(node).await
+            }
+            _ => self.inner.cordon(node).await,
+        }
+    }
+    async fn uncordon(&self, node: &str) -> Result<(), EngineError> {
+        match self.sin {
+            Sin::UncordonForgotten => Ok(()),
+            Sin::AnyNodeAccepted => self.inner.uncordon(node).await.or(Ok(())),
+            _ => self.inner.uncordon(node).await,
+        }
+    }
     async fn resolve_image(
         &self,
         image: &ImageRef,
@@ -298,8 +348,14 @@ impl World for BrokenWorld {
                 inner.remove(&pod.workload).await.unwrap();
             }
         }
+        if self.sin == Sin::CordonLost {
+            for node in inner.nodes().await.unwrap() {
+                inner.uncordon(&node.metadata.name).await.unwrap();
+            }
+        }
         Arc::new(Broken {
             inner,
+            control: self.inner.control(),
             sin: self.sin,
             applied: Mutex::default(),
         })
@@ -333,7 +389,7 @@ macro_rules! noticed {
             #[tokio::test(start_paused = true)]
             async fn $test() {
                 let world = BrokenWorld {
-                    inner: TestedWorld::new(SimConfig::default()),
+                    inner: TestedWorld::new(SimConfig::with_nodes(2)),
                     sin: Sin::$sin,
                 };
                 let t = Bench::on(Box::new(world)).await;
@@ -384,4 +440,14 @@ noticed! {
     volume_lost: VolumeLostInUse by a_volume_in_use_is_not_removed;
     images_always_there: ImagesAlwaysThere by an_unknown_image_is_said_to_be_so;
     builds_always_good: BuildsAlwaysGood by a_failed_build_says_why;
+    cordon_forgotten: CordonForgotten by a_cordoned_node_gets_no_new_pods;
+    cordon_hidden: CordonHidden by a_cordoned_node_gets_no_new_pods;
+    uncordon_forgotten: UncordonForgotten by a_cordoned_node_gets_no_new_pods;
+    cordon_evicts: CordonEvicts by the_pods_of_a_cordoned_node_stay;
+    reason_of_cordon_hidden: ReasonHidden by the_pods_of_a_cordoned_node_stay;
+    cordon_toggles: CordonToggles by a_cordon_is_idempotent_and_outlives_the_engine;
+    cordon_lost: CordonLost by a_cordon_is_idempotent_and_outlives_the_engine;
+    any_node_accepted: AnyNodeAccepted by an_unknown_node_cannot_be_cordoned;
+    crowded: Crowded by replicas_are_spread;
+    delete_on_cordoned_forgotten: DeleteForgotten by a_pod_deleted_on_a_cordoned_node_comes_up_elsewhere;
 }

@@ -34,6 +34,7 @@ enum Happening {
     Node {
         ready: bool,
     },
+    Cordon(bool),
     ControlPlaneDies,
     Reboot,
     Wait(u64),
@@ -46,6 +47,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         Verb::Drained,
         Verb::Restart,
         Verb::DeletePod,
+        Verb::Cordon,
+        Verb::Uncordon,
         Verb::PullForPod,
         Verb::CreatePod,
         Verb::StartPod,
@@ -72,6 +75,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         3 => (verb, fault).prop_map(|(verb, fault)| Happening::Fault(verb, fault)),
         2 => any::<bool>().prop_map(|up| Happening::Daemon { up }),
         1 => any::<bool>().prop_map(|ready| Happening::Node { ready }),
+        1 => any::<bool>().prop_map(Happening::Cordon),
         2 => Just(Happening::ControlPlaneDies),
         1 => Just(Happening::Reboot),
         6 => (0..3000u64).prop_map(Happening::Wait),
@@ -140,6 +144,12 @@ async fn run(seed: u64, story: Vec<Happening>) {
             Happening::Daemon { up: false } => control.daemon_down(),
             Happening::Node { ready: true } => control.node_ready("node-a"),
             Happening::Node { ready: false } => control.node_not_ready("node-a", "no power"),
+            Happening::Cordon(true) => {
+                let _may_fail = tokio::time::timeout(limit, engine.cordon("node-a")).await;
+            }
+            Happening::Cordon(false) => {
+                let _may_fail = tokio::time::timeout(limit, engine.uncordon("node-a")).await;
+            }
             Happening::ControlPlaneDies => t.begin_anew().await,
             Happening::Reboot => control.reboot(),
             Happening::Wait(millis) => tokio::time::advance(Duration::from_millis(millis)).await,
@@ -150,6 +160,7 @@ async fn run(seed: u64, story: Vec<Happening>) {
     control.heal();
     control.daemon_up();
     control.node_ready("node-a");
+    t.engine().uncordon("node-a").await.unwrap();
     for pod in control.pods() {
         // One that hung before it was ever ready is nobody's to mend but its own.
         control.answer(&pod.id);

@@ -221,7 +221,7 @@ impl Seen {
                         self.pods.remove(&id);
                     }
                     EngineEvent::Node(node) => {
-                        self.nodes.insert(node.metadata.name.clone(), node);
+                        self.nodes.insert(node.metadata.name.clone(), *node);
                     }
                     EngineEvent::NodeGone(name) => {
                         self.nodes.remove(&name);

@@ -26,6 +26,7 @@ pub mod case {
     pub use super::cases::images::*;
     pub use super::cases::lives::*;
     pub use super::cases::network::*;
+    pub use super::cases::nodes::*;
     pub use super::cases::stopping::*;
     pub use super::cases::streams::*;
     pub use super::cases::tasks::*;
@@ -80,6 +81,12 @@ pub trait World: Send + Sync {
 
     /// Are limits of memory enforced?
     fn memory_limits(&self) -> Support {
+        Support::Yes
+    }
+
+    /// May this world's nodes be cordoned without a harm to other worlds? Where worlds share their nodes, the cases
+    /// that cordon do nothing, and a factory of worlds that are alone runs them apart.
+    fn owns_nodes(&self) -> Support {
         Support::Yes
     }
 
@@ -188,6 +195,12 @@ macro_rules! engine_conformance {
             connecting_to_a_closed_port_fails
             numbers_are_observed
             nodes_are_ready
+            a_cordoned_node_gets_no_new_pods
+            the_pods_of_a_cordoned_node_stay
+            a_cordon_is_idempotent_and_outlives_the_engine
+            an_unknown_node_cannot_be_cordoned
+            replicas_are_spread
+            a_pod_deleted_on_a_cordoned_node_comes_up_elsewhere
             names_lead_to_pods
             projects_are_apart
             a_removed_project_leaves_nothing

@@ -72,7 +72,8 @@ impl Seen {
                 self.pods.remove(id);
             }
             EngineEvent::Node(node) => {
-                self.nodes.insert(node.metadata.name.clone(), node.clone());
+                let node = Node::clone(node);
+                self.nodes.insert(node.metadata.name.clone(), node);
             }
             EngineEvent::NodeGone(name) => {
                 self.nodes.remove(name);

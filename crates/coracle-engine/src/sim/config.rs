@@ -43,6 +43,7 @@ impl NodeConfig {
                 cpu: 4.0,
                 memory_bytes: 8 << 30,
                 disk_bytes: Some(100 << 30),
+                pods: None,
             },
         }
     }
@@ -63,6 +64,18 @@ impl Default for SimConfig {
 }
 
 impl SimConfig {
+    /// The defaults with so many machines: `node-a`, `node-b`, and so on.
+    #[must_use]
+    pub fn with_nodes(count: u8) -> Self {
+        let names = (b'a'..=b'z').take(usize::from(count));
+        Self {
+            nodes: names
+                .map(|letter| NodeConfig::named(&format!("node-{}", char::from(letter))))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
     /// Latencies with a spread, so that another seed is another order of events.
     #[must_use]
     pub fn jittery(seed: u64) -> Self {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
-use coracle_model::node::{Node, NodeResources};
+use coracle_model::node::{Node, NodeResources, Scheduling};
 use coracle_model::pod::{PodPhase, PodStats};
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Workload, WorkloadId, WorkloadKind};
@@ -364,10 +364,25 @@ impl Engine for SimEngine {
                     cpu: 0.01 * f64::from(pods),
                     memory_bytes: POD_MEMORY * u64::from(pods),
                     disk_bytes: None,
+                    pods: Some(pods),
                 };
                 state.node(&name, pods, Some(used))
             };
             Ok(names.into_iter().map(report).collect())
+        })
+        .await
+    }
+
+    async fn cordon(&self, node: &str) -> Result<(), EngineError> {
+        self.call(Verb::Cordon, |state| {
+            state.schedule_on(node, Scheduling::Cordoned)
+        })
+        .await
+    }
+
+    async fn uncordon(&self, node: &str) -> Result<(), EngineError> {
+        self.call(Verb::Uncordon, |state| {
+            state.schedule_on(node, Scheduling::Open)
         })
         .await
     }

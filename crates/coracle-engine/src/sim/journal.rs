@@ -73,6 +73,10 @@ pub enum Act {
         /// Is it ready?
         ready: bool,
     },
+    /// A node was told to take no new pods.
+    Cordoned(String),
+    /// A node was told to take new pods again.
+    Uncordoned(String),
     /// A build came to its end.
     Built {
         /// The build.
@@ -120,6 +124,8 @@ impl fmt::Display for Act {
             Self::DaemonUp => write!(f, "daemon up"),
             Self::Node { name, ready: true } => write!(f, "node {name} ready"),
             Self::Node { name, ready: false } => write!(f, "node {name} not ready"),
+            Self::Cordoned(name) => write!(f, "node {name} cordoned"),
+            Self::Uncordoned(name) => write!(f, "node {name} uncordoned"),
             Self::Built { id, outcome } => write!(f, "build {id} {outcome}"),
         }
     }

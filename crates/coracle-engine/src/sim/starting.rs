@@ -63,8 +63,14 @@ impl State {
         let reference = pod.made_from.template.image.to_string();
         match step {
             Life::Begin => {
-                let Some(node) = self.free_node() else {
-                    return self.plan_again(id, "no node is ready".into());
+                // A second try starts over: the node of the first may be cordoned by now.
+                let workload = pod.made_from.id.clone();
+                if let Some(pod) = self.pods.get_mut(id) {
+                    pod.node = None;
+                }
+                let node = match self.free_node(&workload) {
+                    Ok(node) => node,
+                    Err(why) => return self.plan_again(id, why),
                 };
                 let Some(image) = self.find_image(&reference) else {
                     return self.plan_again(

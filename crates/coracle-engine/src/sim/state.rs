@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use coracle_model::name::{PodName, ProjectName, VolumeName};
+use coracle_model::node::Scheduling;
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, WorkloadId};
 use tokio::time::Instant;
@@ -88,6 +89,8 @@ pub(super) struct SimNode {
     pub(super) config: super::config::NodeConfig,
     /// Why it is not ready.
     pub(super) trouble: Option<String>,
+    /// It outlives engines, as a real node's does.
+    pub(super) scheduling: Scheduling,
 }
 
 impl State {
@@ -99,6 +102,7 @@ impl State {
                 let sim = SimNode {
                     config: node.clone(),
                     trouble: None,
+                    scheduling: Scheduling::Open,
                 };
                 (node.name.clone(), sim)
             })

@@ -99,7 +99,7 @@ impl State {
         };
         for (name, node) in &nodes {
             if seat.nodes.get(name) != Some(node) {
-                let _watchers = seat.events.send(EngineEvent::Node(node.clone()));
+                let _watchers = seat.events.send(EngineEvent::Node(Box::new(node.clone())));
             }
         }
         for name in seat.nodes.keys().filter(|name| !nodes.contains_key(*name)) {
@@ -125,7 +125,10 @@ impl State {
                 created: self.config.epoch,
                 deleting: None,
             },
-            spec: NodeSpec::default(),
+            spec: NodeSpec {
+                scheduling: node.map(|node| node.scheduling).unwrap_or_default(),
+                drain: None,
+            },
             status: NodeStatus {
                 ready: trouble.is_none(),
                 reason: trouble,
@@ -137,6 +140,7 @@ impl State {
                 kernel: "0".to_owned(),
                 architecture: "amd64".to_owned(),
                 runtime: "sim".to_owned(),
+                ..NodeStatus::default()
             },
         }
     }
@@ -147,7 +151,12 @@ impl State {
         number: u64,
     ) -> Option<(VecDeque<EngineEvent>, broadcast::Receiver<EngineEvent>)> {
         let seat = self.seat.as_ref().filter(|seat| seat.number == number)?;
-        let nodes = seat.nodes.values().cloned().map(EngineEvent::Node);
+        let nodes = seat
+            .nodes
+            .values()
+            .cloned()
+            .map(Box::new)
+            .map(EngineEvent::Node);
         let pods = seat.told.values().cloned().map(EngineEvent::Pod);
         let all = nodes.chain(pods).chain([EngineEvent::Synced]).collect();
         Some((all, seat.events.subscribe()))

@@ -4,6 +4,7 @@ pub(super) mod health;
 pub(super) mod images;
 pub(super) mod lives;
 pub(super) mod network;
+pub(super) mod nodes;
 pub(super) mod stopping;
 pub(super) mod streams;
 pub(super) mod tasks;
