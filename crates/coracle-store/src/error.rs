@@ -108,6 +108,47 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The servers of the store have used up the space they allow themselves. Puts and new leases are
+    /// refused; reads and deletions go on. The write was not done.
+    #[error("{reason}")]
+    OutOfSpace {
+        /// What is full, and what to do about it.
+        reason: String,
+    },
+    /// The servers of the store do not answer, or have no leader. What was asked for was not done; it may work
+    /// when it is tried again.
+    #[error("{reason}")]
+    Unavailable {
+        /// What is wrong, and what to do about it.
+        reason: String,
+        /// What the network or the server said.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// The servers of the store refuse what was asked for, and will again until somebody changes something:
+    /// wrong password, missing permission, a request that is larger than they allow. Nothing was done.
+    #[error("{reason}")]
+    Refused {
+        /// What is refused, and what to do about it.
+        reason: String,
+        /// What the server said.
+        #[source]
+        source: Arc<dyn Error + Send + Sync>,
+    },
+    /// The writer does not hold the key of its fence any more: another leads. Nothing was done.
+    #[error("this process does not lead any more: `{key}` is not its own")]
+    Fenced {
+        /// The key of the fence.
+        key: String,
+    },
+    /// What the store was told to connect with cannot be used.
+    #[error("{field}: {reason}")]
+    InvalidConfig {
+        /// Which setting.
+        field: &'static str,
+        /// What is wrong with it, and what is allowed.
+        reason: String,
+    },
     /// The storage failed. A write that ends so may or may not have been done: read to know.
     #[error("the store could not {action}")]
     Io {

@@ -314,12 +314,18 @@ pub type WatchStream = BoxStream<'static, Result<Event, StoreError>>;
 ///     [`keep_alive`](Store::keep_alive) (or the grant), whatever the wall clock does; it may expire a
 ///     little later, and after a restart of the store each lease that was alive has its full time to live
 ///     again. A put that names a dead lease is refused. Leases do not count as writes: granting uses no revision.
+/// 11. **Fences.** A write that has a [`Op::check`] of a key at a revision is done only if at its own revision
+///     the key still is the one that was put at the checked one: whoever deletes the key, or lets the lease
+///     of the key end, shuts out every such write from then on, also those that are on their way, and for
+///     ever, because a key that is put again has a greater revision. [`Fenced`](crate::Fenced) and
+///     [`Candidate`](crate::Candidate) make leaders of that.
 ///
 /// # Cancellation
 /// Dropping the future of a write may or may not prevent it.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync {
-    /// The revision of the last write; 0 when there was none.
+    /// The revision of the last write; 0 when there was none. On servers that others use as well, theirs
+    /// count too.
     ///
     /// # Errors
     /// [`StoreError::Io`], [`StoreError::Closed`].
@@ -345,7 +351,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`StoreError::Conflict`] names the first key that was not as expected. [`StoreError::LeaseNotFound`],
     /// [`StoreError::InvalidKey`], [`StoreError::DuplicateKey`], [`StoreError::TooLarge`] and
-    /// [`StoreError::Full`] change nothing either. After [`StoreError::Io`] or [`StoreError::Closed`] the write
+    /// [`StoreError::Full`] change nothing either, nor do [`StoreError::OutOfSpace`], [`StoreError::Unavailable`],
+    /// [`StoreError::Refused`] and [`StoreError::Fenced`]. After [`StoreError::Io`] or [`StoreError::Closed`] the write
     /// may or may not have been done.
     async fn write(&self, ops: Vec<Op>) -> Result<Revision, StoreError>;
 
@@ -364,7 +371,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     async fn watch(&self, prefix: &str, from: Option<Revision>) -> Result<WatchStream, StoreError>;
 
     /// A new lease that lives for `ttl` after now and after each [`keep_alive`](Store::keep_alive). An
-    /// implementation may round up to its granularity, at most to the next second.
+    /// implementation may round up to its granularity (at most to the next second) and to the shortest that
+    /// it can grant (at most 10 s).
     ///
     /// # Errors
     /// [`StoreError::InvalidTtl`], and as [`write`](Store::write).

@@ -6,6 +6,7 @@
 //! and nothing waits for time to pass: cases wait for events, with a deadline.
 
 mod bound;
+mod fence;
 mod lease;
 mod watch;
 mod write;
@@ -53,6 +54,7 @@ pub async fn run(fixture: &dyn Fixture) {
     bound::run(fixture).await;
     watch::run(fixture).await;
     lease::run(fixture).await;
+    fence::run(fixture).await;
 }
 
 /// Runs one case with a deadline, and names it when it fails.
