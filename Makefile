@@ -1,9 +1,9 @@
 # The ways in. Each is one small script under scripts/, where the work is.
 .DEFAULT_GOAL := help
-.PHONY: help up down check test bench advisories
+.PHONY: help up down check test test-kubernetes image bench advisories
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: ## Install what is missing, build, start the platform, deploy examples/hello (ARGS= for coracle up)
 	@scripts/up $(ARGS)
@@ -16,6 +16,12 @@ check: ## Format, lints, dependencies, shell scripts
 
 test: ## Every test that needs no cluster, against the real Docker Engine
 	@scripts/test
+
+test-kubernetes: ## The tests that need a cluster: KUBECONFIG names it (scripts/test-kubernetes says more)
+	@scripts/test-kubernetes
+
+image: ## An image of Coracle itself, from the release build
+	@cargo build --release --locked -p coracle && scripts/image
 
 bench: ## Measure beside a peer and print ratios (bench/README.md)
 	@bench/run
