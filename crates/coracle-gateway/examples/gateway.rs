@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_gateway::{CancellationToken, ControlEndpoint, GatewayConfig, Limits, run};
+use coracle_gateway::{
+    CancellationToken, ControlEndpoint, GatewayConfig, Limits, TokenSource, run,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
@@ -19,12 +21,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let workers = args.next().map_or(Ok(1), |w| w.parse())?;
     let config = GatewayConfig {
         http: listen.parse()?,
+        health: None,
         control: ControlEndpoint {
-            url: "http://127.0.0.1:1".into(),
-            token_file: state_dir.join("token"),
+            urls: vec!["http://127.0.0.1:1".into()],
+            token: TokenSource::File(state_dir.join("token")),
         },
         state_dir,
         id: "bench".into(),
+        notice: Duration::ZERO,
         drain: Duration::from_secs(5),
         trusted_proxies: Vec::new(),
         limits: Limits::default(),

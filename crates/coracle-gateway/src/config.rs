@@ -7,17 +7,24 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use coracle_model::env::Secret;
+
 /// How to start a gateway.
 #[derive(Clone, Debug)]
 pub struct GatewayConfig {
     /// Where users' HTTP requests come in. Port 0 takes a free one.
     pub http: SocketAddr,
+    /// Where `/healthz` and `/readyz` are answered, for whoever watches this process; nowhere by default.
+    pub health: Option<SocketAddr>,
     /// Folder of the gateway's own, for the last route table. Made if missing.
     pub state_dir: PathBuf,
     /// Where route tables come from.
     pub control: ControlEndpoint,
     /// Name under which this gateway reports. Two gateways that run at once need two names.
     pub id: String,
+    /// How long a shutdown goes on taking connections while it is no longer ready, so that load balancers in front
+    /// learn of it before the address is given up. Zero where there is none.
+    pub notice: Duration,
     /// How long a shutdown waits for requests in flight.
     pub drain: Duration,
     /// Proxies in front of this gateway whose `X-Forwarded-*` headers are believed. Everybody else's are replaced.
@@ -29,10 +36,20 @@ pub struct GatewayConfig {
 /// Where the control plane is, and how to speak to it.
 #[derive(Clone, Debug)]
 pub struct ControlEndpoint {
-    /// Base URL, such as `http://127.0.0.1:7070`.
-    pub url: String,
-    /// File that holds the bearer token; read again at every connect, so that it can be changed.
-    pub token_file: PathBuf,
+    /// Base URLs, such as `http://127.0.0.1:7070`. Every address that their names have is tried in turn until one
+    /// answers well: a control plane that does not lead refuses, and then another is asked.
+    pub urls: Vec<String>,
+    /// What to present there.
+    pub token: TokenSource,
+}
+
+/// Where the bearer token for the control plane comes from.
+#[derive(Clone, Debug)]
+pub enum TokenSource {
+    /// A file that holds it; read again at every connect, so that it can be changed.
+    File(PathBuf),
+    /// Itself, as given by an environment variable.
+    Value(Secret),
 }
 
 /// Bounds of a gateway.

@@ -44,6 +44,11 @@ impl Gateway {
         self.closing.store(true, Ordering::Release);
     }
 
+    /// Should requests be sent here? Not before the first table, and not once this process was asked to end.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_closing() && self.routes.table().is_some()
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }

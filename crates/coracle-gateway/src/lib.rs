@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `config`, `error`, `run` | how a gateway is started and ended |
 //! | `listen`, `files`, `connection` | the socket and room for more; connections from clients, their limits and their end |
+//! | `health` | whether this process lives and is ready, for probes |
 //! | `service` | **the layers of a request in order, each with its reason: begin reading here** |
 //! | `request_id`, `host`, `headers` | what is read and changed of a request before a pod sees it |
 //! | `refusal`, `page` | answers of the gateway's own |
@@ -28,6 +29,7 @@ mod files;
 mod forward;
 mod gateway;
 mod headers;
+mod health;
 mod host;
 mod listen;
 mod page;
@@ -43,7 +45,7 @@ mod table;
 mod traffic;
 mod tunnel;
 
-pub use config::{ControlEndpoint, GatewayConfig, Limits};
+pub use config::{ControlEndpoint, GatewayConfig, Limits, TokenSource};
 pub use coracle_task::CancellationToken;
 pub use error::GatewayError;
 pub use run::run;

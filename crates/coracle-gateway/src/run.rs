@@ -13,7 +13,7 @@ use crate::error::GatewayError;
 use crate::gateway::Gateway;
 use crate::signals::Signals;
 use crate::table::Routes;
-use crate::{connection, disk, files, listen, sweep};
+use crate::{connection, disk, files, health, listen, sweep};
 
 /// How long the last report and the feed's end may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -72,9 +72,22 @@ pub async fn run(
         config.limits,
         config.trusted_proxies,
     ));
+    if let Some(addr) = config.health {
+        let probes = health::bind(addr)
+            .await
+            .map_err(|source| GatewayError::Health { addr, source })?;
+        let shared = Arc::clone(&gateway);
+        // Not one of the background tasks: it tells until the very end that this gateway is not ready.
+        control_connections.spawn("probes", health::answer(shared, probes));
+    }
     start_background(&tasks, &gateway, control, &signals, table_file);
     ready(local);
-    connection::accept(&gateway, listener, &shutdown).await;
+    connection::accept(
+        &gateway,
+        listener,
+        &leave(&gateway, shutdown, config.notice),
+    )
+    .await;
 
     gateway.close();
     // Reports go on meanwhile: the control plane waits for this gateway's last requests, too.
@@ -88,6 +101,27 @@ pub async fn run(
         tracing::debug!(left, "control connections were cut");
     }
     Ok(())
+}
+
+/// From `shutdown` on the gateway says that it is not ready and asks its clients to connect anew; what is returned is
+/// cancelled after `notice`, when it stops to take connections.
+fn leave(
+    gateway: &Arc<Gateway>,
+    shutdown: CancellationToken,
+    notice: Duration,
+) -> CancellationToken {
+    if notice.is_zero() {
+        return shutdown;
+    }
+    let stop = CancellationToken::new();
+    let (shared, left) = (Arc::clone(gateway), stop.clone());
+    gateway.connections.spawn("notice of the end", async move {
+        shutdown.cancelled().await;
+        shared.close();
+        tokio::time::sleep(notice).await;
+        left.cancel();
+    });
+    stop
 }
 
 fn start_background(

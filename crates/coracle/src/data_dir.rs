@@ -104,13 +104,21 @@ impl DataDir {
 
     /// Makes the folder and those that every process needs, for their owner only, and the gateway's token.
     pub(crate) fn prepare(&self) -> Result {
-        let fail = |error: io::Error| {
-            CliError::caused(
-                format!("the data directory {} cannot be used", self.0.display()),
-                &error,
-            )
-            .hint("name one that you may write to with --data-dir")
-        };
+        self.prepare_folders()?;
+        self.ensure_gateway_token()
+    }
+
+    fn unusable(&self, error: &io::Error) -> CliError {
+        CliError::caused(
+            format!("the data directory {} cannot be used", self.0.display()),
+            error,
+        )
+        .hint("name one that you may write to with --data-dir")
+    }
+
+    /// Makes the folder and those that every process needs, for their owner only.
+    pub(crate) fn prepare_folders(&self) -> Result {
+        let fail = |error: io::Error| self.unusable(&error);
         for folder in [
             self.0.clone(),
             self.run(),
@@ -126,11 +134,16 @@ impl DataDir {
         // Found now and not by the first write, which may be much later.
         let probe = self.run().join(format!(".probe-{}", std::process::id()));
         private_file(&probe).map_err(fail)?;
-        std::fs::remove_file(&probe).map_err(fail)?;
-        self.ensure_gateway_token().map_err(fail)
+        std::fs::remove_file(&probe).map_err(fail)
     }
 
-    fn ensure_gateway_token(&self) -> io::Result<()> {
+    /// Makes the gateway's token, if there is none.
+    pub(crate) fn ensure_gateway_token(&self) -> Result {
+        self.make_gateway_token()
+            .map_err(|error| self.unusable(&error))
+    }
+
+    fn make_gateway_token(&self) -> io::Result<()> {
         let path = self.gateway_token();
         match std::fs::metadata(&path) {
             Ok(found) if found.len() > 0 => return Ok(()),

@@ -6,6 +6,44 @@ pub(crate) const DATA_DIR: &str = "CORACLE_DATA_DIR";
 pub(crate) const LISTEN: &str = "CORACLE_LISTEN";
 /// Address of applications.
 pub(crate) const HTTP: &str = "CORACLE_HTTP";
+/// The control planes that a gateway asks for routes.
+pub(crate) const CONTROL: &str = "CORACLE_CONTROL";
+/// The file with the gateway's token.
+pub(crate) const GATEWAY_TOKEN_FILE: &str = "CORACLE_GATEWAY_TOKEN_FILE";
+/// The gateway's token itself.
+pub(crate) const GATEWAY_TOKEN: &str = "CORACLE_GATEWAY_TOKEN";
+/// The name under which a gateway reports.
+pub(crate) const GATEWAY_ID: &str = "CORACLE_GATEWAY_ID";
+/// Where a gateway answers probes.
+pub(crate) const HEALTH: &str = "CORACLE_HEALTH";
+/// How long a gateway that was asked to end goes on taking connections.
+pub(crate) const NOTICE_SECONDS: &str = "CORACLE_NOTICE_SECONDS";
+/// How long requests then have to end.
+pub(crate) const DRAIN_SECONDS: &str = "CORACLE_DRAIN_SECONDS";
+/// Where API objects are kept.
+pub(crate) const STORE: &str = "CORACLE_STORE";
+/// Addresses of etcd.
+pub(crate) const ETCD_ENDPOINTS: &str = "CORACLE_ETCD_ENDPOINTS";
+/// What every key in etcd begins with.
+pub(crate) const ETCD_PREFIX: &str = "CORACLE_ETCD_PREFIX";
+/// The file with the authority that signed etcd's certificates.
+pub(crate) const ETCD_CA: &str = "CORACLE_ETCD_CA";
+/// The file with this platform's certificate for etcd.
+pub(crate) const ETCD_CERT: &str = "CORACLE_ETCD_CERT";
+/// The file with that certificate's private key.
+pub(crate) const ETCD_KEY: &str = "CORACLE_ETCD_KEY";
+/// This platform's user in etcd.
+pub(crate) const ETCD_USER: &str = "CORACLE_ETCD_USER";
+/// The file with that user's password.
+pub(crate) const ETCD_PASSWORD_FILE: &str = "CORACLE_ETCD_PASSWORD_FILE";
+/// That user's password itself.
+pub(crate) const ETCD_PASSWORD: &str = "CORACLE_ETCD_PASSWORD";
+/// How long another control plane waits for a dead leader.
+pub(crate) const LEADER_LEASE: &str = "CORACLE_LEADER_LEASE";
+/// The volume that all control planes have.
+pub(crate) const SHARED_DIR: &str = "CORACLE_SHARED_DIR";
+/// The key that secrets are sealed with, in hexadecimal digits, where it is not a file.
+pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";
 /// The domain that applications are served under.
 pub(crate) const DOMAIN: &str = "CORACLE_DOMAIN";
 /// The password of user `admin`, at the very first start only.

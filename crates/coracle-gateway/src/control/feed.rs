@@ -14,7 +14,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use tokio::sync::Notify;
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, Prefer};
 use crate::disk::LARGEST;
 use crate::gateway::Gateway;
 use crate::signals::Signals;
@@ -62,10 +62,11 @@ async fn stream(
 ) -> Result<(), ControlError> {
     // While the stream is open the control plane counts this gateway as there, and waits for its reports.
     let path = format!("/internal/v1/routes?gateway={}", control.id);
-    let mut answer = control
-        .ask(Method::GET, &path, Bytes::new())
-        .await?
-        .into_body();
+    let (answer, address) = control
+        .ask(Prefer::Another, Method::GET, &path, Bytes::new())
+        .await?;
+    control.fed_by(address);
+    let mut answer = answer.into_body();
     let mut lines = Lines::default();
     loop {
         let frame = tokio::time::timeout(SILENCE, answer.frame())

@@ -13,7 +13,7 @@ use http::Method;
 use http_body_util::{BodyExt as _, Limited};
 use tokio::time::Instant;
 
-use super::{Control, ControlError};
+use super::{Control, ControlError, Prefer};
 use crate::gateway::Gateway;
 use crate::signals::Signals;
 
@@ -95,7 +95,9 @@ async fn send(gateway: &Gateway, control: &Control) -> Result<(), ControlError> 
     };
     let body = serde_json::to_vec(&report).map_err(ControlError::Parse)?;
     let path = format!("/internal/v1/gateways/{}", control.id);
-    let answer = control.ask(Method::POST, &path, Bytes::from(body)).await?;
+    let (answer, _address) = control
+        .ask(Prefer::Feeder, Method::POST, &path, Bytes::from(body))
+        .await?;
     // Reading to the end lets the control plane finish in peace; what it says beyond the status is not needed.
     if let Err(error) = Limited::new(answer.into_body(), ANSWER_BYTES)
         .collect()

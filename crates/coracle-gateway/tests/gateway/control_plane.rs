@@ -81,7 +81,7 @@ async fn a_new_token_is_read_at_the_next_connect() {
     let pod = named_pod("pod").await;
     let control = ControlPlane::start().await;
     let gateway = Running::start_with(control.server.addr, |config| {
-        std::fs::write(&config.control.token_file, "not yet").unwrap();
+        std::fs::write(config.state_dir.join("token"), "not yet").unwrap();
     })
     .await;
     control.publish(table(1, &[("app.example", &[pod.addr])]));

@@ -6,6 +6,7 @@
 )]
 
 mod client;
+mod cluster;
 mod control_plane;
 mod draining;
 mod hostile;

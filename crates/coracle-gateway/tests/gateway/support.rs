@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_gateway::{ControlEndpoint, GatewayConfig, GatewayError, Limits};
+use coracle_gateway::{ControlEndpoint, GatewayConfig, GatewayError, Limits, TokenSource};
 use coracle_model::name::{AppName, Hostname, ProjectName};
 use coracle_model::route::{GatewayReport, Route, RouteTable, Target};
 use coracle_task::{CancellationToken, Supervisor};
@@ -162,6 +162,16 @@ fn held_fd(socket: &tokio::net::TcpSocket) -> std::os::fd::OwnedFd {
     socket.as_fd().try_clone_to_owned().unwrap()
 }
 
+/// A control plane that does not lead: it refuses, and counts how often.
+pub(crate) async fn follower() -> Server {
+    Server::start(|_request| async {
+        let mut answer = Response::new(whole("another leads"));
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer
+    })
+    .await
+}
+
 /// A control plane of two paths.
 pub(crate) struct ControlPlane {
     pub(crate) server: Server,
@@ -282,10 +292,12 @@ pub(crate) fn config(control: SocketAddr, folder: &std::path::Path) -> GatewayCo
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         state_dir: folder.to_owned(),
         control: ControlEndpoint {
-            url: format!("http://{control}"),
-            token_file,
+            urls: vec![format!("http://{control}")],
+            token: TokenSource::File(token_file),
         },
         id: "gw-1".into(),
+        health: None,
+        notice: Duration::ZERO,
         drain: SOON,
         trusted_proxies: Vec::new(),
         limits: Limits {
