@@ -5,7 +5,7 @@ TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly TARGET_DIR
 readonly TOOLS_DIR=$TARGET_DIR/tools
 
-# need_rust: finds cargo, also where rustup put it without a new login since, and a C compiler.
+# need_rust: finds cargo, also where rustup put it without a new login since, and what the crates need to compile.
 need_rust() {
     if ! command -v cargo >/dev/null && [[ -r ${CARGO_HOME:-$HOME/.cargo}/env ]]; then
         # shellcheck source=/dev/null
@@ -13,8 +13,9 @@ need_rust() {
     fi
     command -v cargo >/dev/null ||
         fail "there is no Rust toolchain here (no cargo)" "install it from https://rustup.rs, then run this again"
-    # Parts of the TLS library and of the compressor are C; gcc only recommends the C library's headers.
-    need_packages gcc libc6-dev pkg-config
+    # Parts of the TLS library and of the compressor are C; gcc only recommends the C library's headers. The etcd client
+    # is generated from etcd's own protocol files.
+    need_packages gcc libc6-dev pkg-config protobuf-compiler libprotobuf-dev
 }
 
 # need_tool NAME VERSION SHA256: has cargo-NAME on the PATH, if it can be had. The binaries come as
