@@ -13,6 +13,7 @@
 //! | [`scene`] | what all controllers are given: the control plane, a clock, the policy |
 //! | [`app`], [`wishes`], [`image`] | rollouts; what the engine was told; which image a release runs |
 //! | [`route`], [`drain`] | where each host goes; which stopping pods are free of requests |
+//! | [`node`] | cordons and drains of nodes |
 //! | [`build`], [`build_run`] | which build runs; one run of a build |
 //! | [`pod`], [`project`], [`sweep`] | bare pods and one-off commands; networks; retention |
 
@@ -21,6 +22,7 @@ pub mod build;
 pub mod build_run;
 pub mod drain;
 pub mod image;
+pub mod node;
 pub mod pod;
 pub mod project;
 pub mod queue;
@@ -58,8 +60,14 @@ impl Controllers {
         let supervisor = supervisor.child("controllers");
         let scene = Arc::new(Scene::new(control, options, supervisor.clone()));
         let ledger = drain::SharedLedger::default();
+        let mut apps = None;
+        let app = runner::start(&scene, |kick| {
+            apps = Some(kick.clone());
+            app::AppController::new(&scene, kick)
+        });
         let running: Vec<Arc<dyn Running>> = vec![
-            runner::start(&scene, |kick| app::AppController::new(&scene, kick)),
+            app,
+            runner::start(&scene, |_| node::NodeController::new(&scene, apps)),
             runner::start(&scene, |_| {
                 route::RouteController::new(&scene, ledger.clone())
             }),

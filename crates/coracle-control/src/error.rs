@@ -213,7 +213,7 @@ fn engine_problem(error: &EngineError) -> Problem {
     match error {
         EngineError::Unavailable(_) => Problem::new(Code::EngineUnavailable, detail)
             .hint("`coracle doctor` checks the engine and says how to mend it"),
-        EngineError::NoSuchPod(_) | EngineError::NoSuchWorkload(_) => {
+        EngineError::NoSuchPod(_) | EngineError::NoSuchWorkload(_) | EngineError::NoSuchNode(_) => {
             Problem::new(Code::NotFound, detail)
         }
         EngineError::WrongPhase { .. } => Problem::new(Code::Conflict, detail),

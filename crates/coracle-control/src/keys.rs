@@ -17,6 +17,8 @@ pub const BUILDS: &str = "/builds/";
 pub const RELEASES: &str = "/releases/";
 /// All bare pods.
 pub const PODS: &str = "/pods/";
+/// All nodes that somebody wished something of.
+pub const NODES: &str = "/nodes/";
 /// All claims to host names.
 pub const DOMAINS: &str = "/domains/";
 /// All users.
@@ -30,6 +32,8 @@ pub const ROUTE_GENERATION: &str = "/system/route-generation";
 
 /// A project.
 #[must_use]
+/// Up to which revision all gateways have the routes.
+pub const SERVED: &str = "/system/served";
 pub fn project(project: &ProjectName) -> String {
     format!("{PROJECTS}{project}")
 }
@@ -86,6 +90,12 @@ pub fn pod(project: &ProjectName, pod: &PodName) -> String {
 #[must_use]
 pub fn domain(host: &Hostname) -> String {
     format!("{DOMAINS}{host}")
+}
+
+/// What is wished of a node.
+#[must_use]
+pub fn node(node: &str) -> String {
+    format!("{NODES}{node}")
 }
 
 /// A user.

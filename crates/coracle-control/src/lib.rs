@@ -12,7 +12,7 @@
 //! | [`journal`] | what happened |
 //! | [`build_log`], [`upload`] | files |
 //! | [`settings`] | how this platform is set up |
-//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`user`], [`token`] | what can be done with each kind of object |
+//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
 //!
 //! And [`controllers`], which make it so.
 
@@ -26,10 +26,12 @@ pub mod feed;
 pub mod journal;
 pub mod keys;
 pub mod objects;
+pub mod node;
 pub mod observed;
 pub mod pod;
 pub mod project;
 pub mod release;
+pub mod served;
 pub mod settings;
 pub mod token;
 pub mod upload;

@@ -140,8 +140,9 @@ fn cause(error: &EngineError) -> String {
 /// Compares all containers with what is known of them.
 async fn sync(core: &Arc<Core>, docker: &Docker) -> Result<(), EngineError> {
     let info = docker.info().await.map_err(engine_error)?;
-    core.with(|state| state.set_node(node::of_info(&info, state.running())));
+    // Before the node is told of: nobody shall think that it was open for a moment.
     cordon::read(core, docker).await?;
+    core.with(|state| state.set_node(node::of_info(&info, state.running())));
     let ticket = core.ticket();
     let first = core.with(|state| !state.synced);
     let listed = docker

@@ -25,7 +25,8 @@ pub(crate) fn observed(pod: &Pod, node: Option<&str>) -> ObservedPod {
             phase,
             // One that was only reserved may have to be given up yet.
             address: pod.address.filter(|_| container.is_some()).map(IpAddr::V4),
-            node: node.map(str::to_owned),
+            // One that waits for the end of the cordon is nowhere yet.
+            node: node.filter(|_| !pod.is_held()).map(str::to_owned),
             restarts,
             started: container.and_then(|c| c.started),
             exit: pod.exit.clone(),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::name::{PodName, ProjectName};
 use crate::object::{Kind, Of, Spec};
+use crate::workload::WorkloadId;
 
 /// A node.
 pub type Node = Of<NodeSpec>;
@@ -65,12 +67,45 @@ pub struct NodeDrain {
     pub started: DateTime<Utc>,
     /// Pods that are still on the node and run.
     pub left: u32,
-    /// The workload (`PROJECT/NAME`) whose pods move now.
+    /// The workload whose pods move now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub moving: Option<String>,
-    /// What keeps it from going on, each in plain words.
+    pub moving: Option<DrainMove>,
+    /// What could not move so far.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub blocked_by: Vec<String>,
+    pub blocked_by: Vec<DrainBlock>,
+}
+
+/// A workload whose pods move away from a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DrainMove {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name within the project.
+    pub workload: PodName,
+    /// Since when.
+    pub since: DateTime<Utc>,
+}
+
+impl DrainMove {
+    /// The workload.
+    #[must_use]
+    pub fn id(&self) -> WorkloadId {
+        WorkloadId {
+            project: self.project.clone(),
+            name: self.workload.clone(),
+        }
+    }
+}
+
+/// What keeps a workload's pods on a node that is drained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct DrainBlock {
+    /// Its project.
+    pub project: ProjectName,
+    /// The workload's name within the project.
+    pub workload: PodName,
+    /// Why, in plain words.
+    pub reason: String,
 }
 
 /// Where the drain of a node stands.

@@ -16,6 +16,7 @@
 //! | [`pods`] | bare pods and one-off tasks |
 //! | [`routes`] | where each host goes |
 //! | [`drain`] | which stopping pods have no request in flight any more |
+//! | [`node_drain`] | which pods leave a node next, and what keeps them there |
 //! | [`builds`] | which build runs next, which is replaced, which is ended |
 //! | [`sweep`] | what is old enough to go |
 
@@ -24,6 +25,7 @@ pub mod builds;
 pub mod drain;
 pub mod job;
 pub mod naming;
+pub mod node_drain;
 pub mod pods;
 pub mod rollout;
 pub mod routes;

@@ -18,9 +18,11 @@ use coracle_model::build::BuildSpec;
 use coracle_model::domain::DomainSpec;
 use coracle_model::env::Secret;
 use coracle_model::name::{AppName, EnvName, ProjectName};
+use coracle_model::node::NodeSpec;
 use coracle_model::object::Kind;
 use coracle_model::plan::Knowledge;
 use coracle_model::plan::job::{self, Wish};
+use coracle_model::plan::node_drain;
 use coracle_model::plan::rollout::{self, Action, Facts, ReleaseChange};
 use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec};
 use coracle_model::workload::WorkloadId;
@@ -140,6 +142,8 @@ impl Reconciler for AppController {
             .get::<AppSpec>(&keys::app(&key.project, &key.app))
             .await?;
         let releases = control.releases(&key.project, &key.app).await?;
+        let drains = control.objects.list::<NodeSpec>(keys::NODES).await?;
+        let moving = node_drain::all_moving(&drains);
         let plan = match &record {
             None => rollout::plan_without_app(&pods, &told, knowledge),
             Some(app) => rollout::plan(Facts {
@@ -149,6 +153,7 @@ impl Reconciler for AppController {
                 releases: &releases,
                 pods: &pods,
                 told: &told,
+                moving: &moving,
                 knowledge,
                 policy: &self.scene.policy,
                 now,

@@ -11,7 +11,7 @@ use coracle_model::name::{PodName, ProjectName};
 use coracle_model::object::Kind;
 use coracle_model::plan::pods::{self, Action, AppState, Facts, FromRelease};
 use coracle_model::plan::{Knowledge, job, naming};
-use coracle_model::pod::{Pod, PodSpec};
+use coracle_model::pod::{Pod, PodSpec, Restart};
 use coracle_model::release::ReleaseSpec;
 use coracle_model::workload::{ObservedPod, WorkloadId};
 use coracle_store::Expected;
@@ -120,7 +120,7 @@ impl PodController {
 }
 
 /// Is this pod one that a bare pod's record stands for, or should? The others are the rollouts'.
-fn is_bare(pod: &ObservedPod) -> bool {
+pub(super) fn is_bare(pod: &ObservedPod) -> bool {
     let command =
         |app, release| naming::release_command(&pod.id.project, app, release) == pod.workload;
     match (&pod.owner.app, pod.owner.release) {
@@ -206,6 +206,12 @@ impl Reconciler for PodController {
         });
         match (action, record) {
             (Some(Action::Apply), Some(record)) => {
+                // One that was deleted for itself (it moves to another node) took its wish with it. What runs once
+                // is not begun a second time.
+                let gone = pods.is_empty() && knowledge != Knowledge::Partial;
+                if gone && record.spec.restart == Restart::Always {
+                    self.wishes.doubt(&id);
+                }
                 self.apply(key, id.clone(), &record.spec).await?
             }
             (Some(Action::Remove), _) => {

@@ -74,7 +74,7 @@ impl Reconciler for ProjectController {
                 // Only a project that is on its way out cares, and such a one is not ensured.
                 (!self.ensured().contains(&id.project)).then(|| id.project.clone())
             }
-            Change::Gateways => None,
+            Change::Node | Change::Gateways => None,
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Change<'a> {
     Stored(&'a str),
     /// A pod, with what the platform put on it as far as that is known.
     Pod(&'a PodId, Option<&'a Owner>),
+    /// A node.
+    Node,
     /// A gateway reported, or a table was published.
     Gateways,
 }
@@ -130,8 +132,7 @@ async fn follow_engine(scene: &Scene, running: &[Arc<dyn Running>]) {
                 scene.note_complete(Complete::FromNow);
                 wake_all(running);
             }
-            // A node that came back may be why something failed.
-            Ok(EngineEvent::Node(_) | EngineEvent::NodeGone(_)) => {}
+            Ok(EngineEvent::Node(_) | EngineEvent::NodeGone(_)) => wake(running, &Change::Node),
             Err(RecvError::Lagged(_)) => restart(&mut owners),
             Err(RecvError::Closed) => return,
         }

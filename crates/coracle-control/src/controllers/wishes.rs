@@ -63,6 +63,13 @@ impl<W: PartialEq> Wishes<W> {
         self.told().insert(id, Told::Run(wish));
     }
 
+    /// What was told of `id` is not known to hold any more: the next wish is told whatever it is.
+    pub fn doubt(&self, id: &WorkloadId) {
+        if let Some(told @ Told::Run(_)) = self.told().get_mut(id) {
+            *told = Told::Perhaps;
+        }
+    }
+
     /// About to tell that `id` has no pods.
     pub fn about_to_remove(&self, id: &WorkloadId) -> Needed {
         match self.told().get(id) {

@@ -5,6 +5,7 @@
 mod builds;
 mod crashes;
 mod memory;
+mod nodes;
 mod platform;
 mod pods;
 mod rollouts;

@@ -49,10 +49,14 @@ pub(crate) struct Life {
 
 impl Platform {
     pub(crate) fn new() -> Self {
+        Self::with_nodes(1)
+    }
+
+    pub(crate) fn with_nodes(count: u8) -> Self {
         // Records that the API makes have the machine's time.
         let config = SimConfig {
             epoch: chrono::Utc::now(),
-            ..SimConfig::default()
+            ..SimConfig::with_nodes(count)
         };
         let clock = Clock::Timers {
             epoch: config.epoch,
@@ -90,6 +94,7 @@ impl Platform {
         let engine = Arc::new(Flaky::new(Arc::new(self.world.engine())));
         let settings = Settings {
             data_dir: self.dir.path().to_owned(),
+            shared_dir: self.dir.path().to_owned(),
             domain: Hostname::new("localhost").unwrap(),
             http_port: 8080,
             registry_host: "127.0.0.1:7070".to_owned(),

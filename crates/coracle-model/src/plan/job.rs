@@ -66,6 +66,15 @@ impl Wish {
         }
     }
 
+    /// One pod more, unless it is meant to have none.
+    pub fn surge(&mut self) {
+        if let Job::Process { replicas, .. } = &mut self.job
+            && *replicas > 0
+        {
+            *replicas += 1;
+        }
+    }
+
     /// The release command of a release.
     #[must_use]
     pub fn command(project: &ProjectName, app: &AppName, release: &Release) -> Self {

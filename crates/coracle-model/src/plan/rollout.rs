@@ -42,6 +42,8 @@ pub struct Facts<'a> {
     /// Workloads of it that the engine was told to run in this process's life and not told to remove since:
     /// their pods may be about to appear.
     pub told: &'a BTreeSet<WorkloadId>,
+    /// Workloads that move away from a node: they get one pod more than they are meant to have, meanwhile.
+    pub moving: &'a BTreeSet<WorkloadId>,
     /// Whether `pods` is all there is.
     pub knowledge: Knowledge,
     /// What the platform was set up with.
@@ -316,7 +318,11 @@ impl<'a> Planner<'a> {
     fn apply_processes(&mut self, release: &Release, why: &str) {
         for (name, spec) in &release.spec.config.processes {
             let replicas = job::replicas(self.facts.app, name, spec);
-            let wish = Wish::process(self.facts.project, self.facts.name, release, name, replicas);
+            let mut wish =
+                Wish::process(self.facts.project, self.facts.name, release, name, replicas);
+            if self.facts.moving.contains(&wish.id) {
+                wish.surge();
+            }
             self.wish(wish, why);
         }
     }

@@ -151,6 +151,7 @@ impl World {
             releases: &self.releases,
             pods: &pods,
             told: &told,
+            moving: &BTreeSet::new(),
             knowledge: self.knowledge,
             policy: &self.policy,
             now: self.now,

@@ -81,6 +81,7 @@ pub async fn a_cordoned_node_gets_no_new_pods(t: &Bench) {
     t.apply(&web).await;
     let pod = held(t, &web).await;
     assert_eq!(pod.status.address, None, "it has nothing of a node yet");
+    assert_eq!(pod.status.node, None, "it is nowhere yet");
     // And not when it is wished again either.
     t.apply(&web).await;
     held(t, &web).await;
