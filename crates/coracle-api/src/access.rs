@@ -16,7 +16,7 @@ use coracle_model::user::Role;
 use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
-use crate::credentials::{Carrier, presented};
+use crate::credentials::{Carrier, Transport, presented};
 use crate::error::{ApiError, ApiResult};
 use crate::state::ApiState;
 
@@ -327,7 +327,9 @@ pub(crate) async fn authenticate(
 }
 
 /// A browser sends the session's cookie whoever asks it to. So a request with one that changes something, or
-/// opens a WebSocket, must come from the dashboard's own pages.
+/// opens a WebSocket, must come from the dashboard's own pages. Browsers say so themselves in `Sec-Fetch-Site`, which no
+/// page can forge; older ones name the page's origin, which must be this host, and not without TLS where this is with.
+/// Programs send neither.
 fn refuse_foreign_origin(method: &Method, headers: &HeaderMap) -> ApiResult<()> {
     if method.is_safe() && !headers.contains_key(header::UPGRADE) {
         return Ok(());
@@ -336,20 +338,17 @@ fn refuse_foreign_origin(method: &Method, headers: &HeaderMap) -> ApiResult<()> 
         .get(header::HOST)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let own = headers
-        .get(header::ORIGIN)
-        .map(|origin| {
-            let origin = origin.to_str().unwrap_or_default();
-            origin
-                .split_once("://")
-                .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    let by_browser = headers
+        .get("sec-fetch-site")
+        .map(|site| site == "same-origin" || site == "none");
+    let by_origin = headers.get(header::ORIGIN).map(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let tls = Transport::of(headers) == Transport::Tls;
+        origin.split_once("://").is_some_and(|(scheme, authority)| {
+            authority.eq_ignore_ascii_case(host) && (!tls || scheme.eq_ignore_ascii_case("https"))
         })
-        .or_else(|| {
-            headers
-                .get("sec-fetch-site")
-                .map(|site| site == "same-origin" || site == "none")
-        });
-    if own.unwrap_or(true) {
+    });
+    if by_browser != Some(false) && by_origin != Some(false) {
         return Ok(());
     }
     Err(ApiError::new(

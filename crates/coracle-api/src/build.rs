@@ -18,9 +18,10 @@ use serde::Deserialize;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Path, Query, Tagged};
+use crate::extract::{IfMatch, Json, Path, Query, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
+use crate::tenure::Tenure;
 use coracle_control::{OperationError, keys};
 
 type Answer = ApiResult<Tagged<BuildSpec, BuildStatus>>;
@@ -99,13 +100,17 @@ pub(crate) async fn create(
     caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(may): Query<MayCreate>,
+    seen: IfMatch,
     request: Request,
 ) -> Answer {
     check_kind(&request)?;
     check_length(&state, &request)?;
     // Before the upload, so that nobody sends gigabytes to be told that there is no such app.
     match state.control.app(&project, &app).await {
-        Ok(there) => check_not_deleting(&there)?,
+        Ok(there) => {
+            check_not_deleting(&there)?;
+            state.control.check_app(&project, &app, seen.0).await?;
+        }
         // Made after the upload: one that is refused changes nothing.
         Err(OperationError::NotFound { .. }) if may.create => {
             state.control.live_project(&project).await?;
@@ -126,7 +131,7 @@ pub(crate) async fn create(
         }
         state
             .control
-            .submit_build(&project, &app, source, &caller.actor())
+            .submit_build(&project, &app, source, seen.0, &caller.actor())
             .await
     };
     match submit.await {
@@ -228,6 +233,7 @@ pub(crate) async fn cancel(
     responses((status = 200, description = "text/plain, or text/event-stream"), (status = "default", body = Problem)))]
 pub(crate) async fn log(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
     Query(query): Query<BuildLogQuery>,
 ) -> ApiResult<Response> {
@@ -238,7 +244,7 @@ pub(crate) async fn log(
         number: object.spec.number,
     };
     if query.follow {
-        return Ok(follow(state, key));
+        return Ok(follow(state, key, caller));
     }
     let lines = match state
         .control
@@ -267,12 +273,13 @@ fn text(reader: BuildLogReader) -> Body {
 }
 
 /// A followed log waits for a queued build to begin.
-fn follow(state: ApiState, key: BuildKey) -> Response {
+fn follow(state: ApiState, key: BuildKey, caller: Caller) -> Response {
     enum At {
         Waiting(ApiState, BuildKey),
         Reading(ApiState, Box<BuildLogReader>),
         Done,
     }
+    let tenure = Tenure::new(&state, caller);
     let lines = stream::unfold(At::Waiting(state, key), |mut at| async move {
         loop {
             match at {
@@ -299,7 +306,7 @@ fn follow(state: ApiState, key: BuildKey) -> Response {
             }
         }
     });
-    Sse::new(lines)
+    Sse::new(tenure.bound(lines))
         .keep_alive(KeepAlive::default())
         .into_response()
 }

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use coracle_control::journal::Actor;
 use coracle_model::name::{ProjectName, UserName};
-use coracle_model::token::Token;
+use coracle_model::token::{Token, TokenPurpose};
 use coracle_model::user::{ProjectScope, Role, User};
 use coracle_registry::RepositoryName;
 
@@ -17,6 +17,16 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     pub(crate) token: Token,
     scopes: [ProjectScope; 2],
+    reach: Reach,
+}
+
+/// How much of what their user may the credentials open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// All of it: a login, or a token that is not narrowed.
+    Whole,
+    /// A part: a token of a lower role, or for some of the projects.
+    Part,
 }
 
 impl Caller {
@@ -29,7 +39,11 @@ impl Caller {
             user.spec.projects.clone()
         };
         let scopes = [of_user, token.spec.projects.clone()];
+        let whole = token.spec.purpose == TokenPurpose::Session
+            || (role == user.spec.role && narrower(&scopes) == scopes[0]);
+        let reach = if whole { Reach::Whole } else { Reach::Part };
         Self {
+            reach,
             user: name,
             role,
             token,
@@ -54,14 +68,29 @@ impl Caller {
 
     /// The projects that they see.
     pub(crate) fn scope(&self) -> ProjectScope {
-        match &self.scopes {
-            [ProjectScope::All, other] | [other, ProjectScope::All] => other.clone(),
-            [ProjectScope::Only(a), ProjectScope::Only(b)] => ProjectScope::Only(a & b),
-        }
+        narrower(&self.scopes)
+    }
+
+    /// May they make and delete tokens of their user? Not with a token that was made to do less than its owner: it
+    /// would get rid of its limits, or of those that keep others out.
+    pub(crate) fn manages_tokens(&self) -> bool {
+        self.reach == Reach::Whole
+    }
+
+    /// Do these credentials, looked at again, open all that they opened before?
+    pub(crate) fn opens_all_of(&self, before: &Self) -> bool {
+        self.role >= before.role && self.scope() == before.scope()
     }
 
     pub(crate) fn actor(&self) -> Actor {
         Actor::User(self.user.to_string())
+    }
+}
+
+fn narrower(scopes: &[ProjectScope; 2]) -> ProjectScope {
+    match scopes {
+        [ProjectScope::All, other] | [other, ProjectScope::All] => other.clone(),
+        [ProjectScope::Only(a), ProjectScope::Only(b)] => ProjectScope::Only(a & b),
     }
 }
 

@@ -10,8 +10,51 @@ use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
 
-/// The cookie of the dashboard's session.
-pub(crate) const SESSION_COOKIE: &str = "coracle_session";
+/// The cookie of the dashboard's session, where the API is reached without TLS.
+const SESSION_COOKIE: &str = "coracle_session";
+
+/// The same over TLS. Browsers take a cookie of such a name from a secure page of this very host only, so that nobody
+/// can plant one from a neighbouring host or over plain HTTP.
+const SECURE_SESSION_COOKIE: &str = "__Host-coracle_session";
+
+/// How the browser reaches the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// Over TLS, which a proxy before the API ends.
+    Tls,
+    /// Without.
+    Plain,
+}
+
+impl Transport {
+    /// The API itself speaks plain HTTP: what is before it says what the browser spoke, and the browser names its
+    /// page's scheme in `Origin`. Who lies here gets a cookie that their own browser does not send back.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let forwarded = text("x-forwarded-proto").is_some_and(|value| {
+            let first = value.split(',').next().unwrap_or_default();
+            first.trim().eq_ignore_ascii_case("https")
+        });
+        let origin = text("origin").is_some_and(|origin| {
+            let scheme = origin.split_once("://").map(|(scheme, _)| scheme);
+            scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
+        });
+        if forwarded || origin {
+            Self::Tls
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// `Set-Cookie` for a session that lasts so many seconds; 0 takes it away.
+pub(crate) fn session_cookie(transport: Transport, secret: &str, seconds: i64) -> String {
+    let (name, secure) = match transport {
+        Transport::Tls => (SECURE_SESSION_COOKIE, "; Secure"),
+        Transport::Plain => (SESSION_COOKIE, ""),
+    };
+    format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+}
 
 /// How the platform's own parts log in to its registry: made at every start, kept in memory only.
 #[derive(Clone, Debug)]
@@ -29,6 +72,12 @@ impl PlatformCredential {
         let mut bytes = [0_u8; 32];
         getrandom::fill(&mut bytes)?;
         Ok(Self(Arc::new(Secret::new(hex::encode(bytes)))))
+    }
+
+    /// The one that all control planes of a platform have.
+    #[must_use]
+    pub fn shared(secret: Secret) -> Self {
+        Self(Arc::new(secret))
     }
 
     /// The password.
@@ -106,12 +155,15 @@ pub(crate) fn presented(headers: &HeaderMap) -> Option<(Secret, Carrier)> {
         };
         return Some((Secret::new(secret), Carrier::Header));
     }
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _)| *name == SESSION_COOKIE)
-        .map(|(_, secret)| (Secret::new(secret), Carrier::Cookie))
+    let cookie = |wanted: &str| {
+        headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, secret)| (Secret::new(secret), Carrier::Cookie))
+    };
+    cookie(SECURE_SESSION_COOKIE).or_else(|| cookie(SESSION_COOKIE))
 }

@@ -7,16 +7,18 @@
 //! change in one revision, of which a follower may have seen a part: that revision is told again, which does no harm
 //! to somebody who takes each object as a whole. Pods and nodes are the engine's and have no revision: they are
 //! told anew. A follower that is too slow, or whose revision is not known here, gets `reset` and everything again.
-//! A stream ends when the credentials end that it was opened with, or the rights of their user change.
+//! A stream ends when the credentials end that it was opened with, or the rights of their user change ([`Tenure`]).
+//! What was deleted is told with its uid where the stream has told of it, or the object was there at a resumption:
+//! the store's log of changes does not have it.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use chrono::Utc;
 use coracle_control::keys;
 use coracle_control::objects::decode_object;
 use coracle_control::pod::{as_object, merge};
@@ -36,13 +38,13 @@ use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::Query;
 use crate::state::ApiState;
+use crate::tenure::{Change, Tenure};
 use crate::view;
 
 /// Events between the source and a follower.
@@ -63,7 +65,7 @@ pub(crate) struct EventQuery {
 
 /// What a follower gets to see.
 struct Filter {
-    caller: Caller,
+    tenure: Tenure,
     project: Option<ProjectName>,
     kinds: Option<Vec<Kind>>,
 }
@@ -101,10 +103,10 @@ impl Filter {
     fn wants(&self, kind: Kind, project: Option<&ProjectName>) -> bool {
         let in_scope = match project {
             Some(project) => {
-                self.caller.sees(project)
+                self.tenure.caller().sees(project)
                     && self.project.as_ref().is_none_or(|only| only == project)
             }
-            None => self.project.is_none() && self.caller.scope() == ProjectScope::All,
+            None => self.project.is_none() && self.tenure.caller().scope() == ProjectScope::All,
         };
         in_scope && self.wants_kind(kind)
     }
@@ -114,13 +116,6 @@ impl Filter {
             .as_ref()
             .is_none_or(|kinds| kinds.contains(&kind))
     }
-}
-
-/// What happened to a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Put,
-    Delete,
 }
 
 fn pod_id(pod: &Pod) -> Option<PodId> {
@@ -137,6 +132,8 @@ struct Follower {
     state: ApiState,
     filter: Filter,
     out: mpsc::Sender<Event>,
+    /// By key: what is to be told when the object is gone.
+    uids: Mutex<HashMap<String, String>>,
 }
 
 /// Follow changes of what the caller may see.
@@ -159,23 +156,23 @@ pub(crate) async fn follow(
         }
         state.control.project(project).await?;
     }
-    let until = caller.token.spec.expires;
+    let tenure = Tenure::new(&state, caller);
     let (out, events) = mpsc::channel(BUFFER);
     let follower = Follower {
         filter: Filter {
-            caller,
+            tenure: tenure.clone(),
             project: query.project,
             kinds,
         },
         state: state.clone(),
         out,
+        uids: Mutex::default(),
     };
     state.supervisor.spawn("event stream", async move {
         // An end without an error is a follower that left.
-        let following = follower.run(last_seen);
-        let _left = match until.map(|until| (until - Utc::now()).to_std().unwrap_or_default()) {
-            Some(left) => timeout(left, following).await.unwrap_or(Err(Gone)),
-            None => following.await,
+        let _left = tokio::select! {
+            left = follower.run(last_seen) => left,
+            () = tenure.ended() => Err(Gone),
         };
     });
     let stream = ReceiverStream::new(events).map(Ok::<_, Infallible>);
@@ -216,11 +213,11 @@ impl Follower {
             tokio::select! {
                 change = changes.next() => match change {
                     Some(Ok(coracle_store::Event::Put(entry))) => {
-                        self.check_rights(&entry.key, Change::Put).await?;
+                        self.check_rights(&entry.key, Change::Put)?;
                         self.entry(&entry, Some(entry.modified)).await?;
                     }
                     Some(Ok(coracle_store::Event::Delete { key, revision })) => {
-                        self.check_rights(&key, Change::Delete).await?;
+                        self.check_rights(&key, Change::Delete)?;
                         self.deleted(&key, revision).await?;
                     }
                     Some(Err(error)) => return Ok(Err(error)),
@@ -245,6 +242,10 @@ impl Follower {
         if let Some(seen) = last_seen {
             let known = store.revision().await.is_ok_and(|now| seen <= now);
             if known && let Ok(changes) = store.watch("/", Some(seen)).await {
+                match store.list_all("/").await {
+                    Ok(listing) => listing.entries.iter().for_each(|entry| self.learn(entry)),
+                    Err(error) => return Ok(Err(error)),
+                }
                 return Ok(Ok((seen, changes)));
             }
             self.send(Event::default().event("reset").data("{}"))
@@ -261,24 +262,55 @@ impl Follower {
         Ok(changes.map(|changes| (listing.revision, changes)))
     }
 
-    /// The stream ends with the token or session that it was opened with, and when what the user may do changes: who
-    /// may go on opens it anew.
-    async fn check_rights(&self, key: &str, change: Change) -> Result<(), Gone> {
-        let caller = &self.filter.caller;
-        if key == keys::user(&caller.user) {
-            return Err(Gone);
-        }
-        let own_token = key
-            .strip_prefix(keys::TOKENS)
-            .and_then(|rest| rest.split_once('/'))
-            .is_some_and(|(user, token)| {
-                user == caller.user.as_str() && token == caller.token.metadata.name
-            });
-        // Tokens are written when they are used, too.
-        if own_token && change == Change::Delete {
+    /// In the order of writes: nothing is told of what was written after the rights ended.
+    fn check_rights(&self, key: &str, change: Change) -> Result<(), Gone> {
+        if self.filter.tenure.ends_with(key, change) {
             return Err(Gone);
         }
         Ok(())
+    }
+
+    /// Remembers the uid of an object that may be told of when it is gone.
+    fn learn(&self, entry: &Entry) {
+        #[derive(Deserialize)]
+        struct Record {
+            object: Named,
+        }
+        #[derive(Deserialize)]
+        struct Named {
+            kind: Kind,
+            metadata: Who,
+        }
+        #[derive(Deserialize)]
+        struct Who {
+            #[serde(default)]
+            project: Option<ProjectName>,
+            uid: String,
+        }
+        let told = [
+            keys::APPS,
+            keys::RELEASES,
+            keys::BUILDS,
+            keys::PROJECTS,
+            keys::PODS,
+        ];
+        if !told.iter().any(|prefix| entry.key.starts_with(prefix)) {
+            return;
+        }
+        let Ok(Record { object }) = serde_json::from_slice::<Record>(&entry.value) else {
+            return;
+        };
+        let project = object.metadata.project.or_else(|| {
+            let name = entry.key.strip_prefix(keys::PROJECTS)?;
+            ProjectName::new(name).ok()
+        });
+        if self.filter.wants(object.kind, project.as_ref()) {
+            self.uids().insert(entry.key.clone(), object.metadata.uid);
+        }
+    }
+
+    fn uids(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.uids.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
@@ -311,10 +343,13 @@ impl Follower {
 
     async fn entry(&self, entry: &Entry, id: Option<u64>) -> Result<(), Gone> {
         let key = entry.key.as_str();
+        let role = self.filter.tenure.caller().role;
+        self.learn(entry);
         if key.starts_with(keys::APPS) {
             self.decoded::<AppSpec>(entry, id, view::app).await
         } else if key.starts_with(keys::RELEASES) {
-            self.decoded::<ReleaseSpec>(entry, id, view::release).await
+            self.decoded::<ReleaseSpec>(entry, id, |release| view::release(release, role))
+                .await
         } else if key.starts_with(keys::BUILDS) {
             self.decoded::<BuildSpec>(entry, id, |build| build).await
         } else if key.starts_with(keys::PROJECTS) {
@@ -324,7 +359,7 @@ impl Follower {
             let observed = &self.state.control.observed;
             self.decoded::<PodSpec>(entry, id, |pod| {
                 let seen = pod_id(&pod).and_then(|id| observed.pod(&id));
-                merge(pod, seen.as_deref())
+                view::pod(merge(pod, seen.as_deref()), role)
             })
             .await
         } else {
@@ -397,6 +432,9 @@ impl Follower {
         };
         let mut data =
             serde_json::json!({ "kind": kind, "metadata": { "name": name, "project": project } });
+        if let Some(uid) = self.uids().remove(key) {
+            data["metadata"]["uid"] = uid.into();
+        }
         if let Some(app) = app {
             data["spec"] = serde_json::json!({ "app": app });
         }
@@ -404,15 +442,10 @@ impl Follower {
             .await
     }
 
-    async fn pod(&self, pod: &coracle_model::pod::Pod) -> Result<(), Gone> {
-        self.object(
-            "applied",
-            None,
-            Kind::Pod,
-            pod.metadata.project.as_ref(),
-            pod,
-        )
-        .await
+    async fn pod(&self, pod: Pod) -> Result<(), Gone> {
+        let pod = view::pod(pod, self.filter.tenure.caller().role);
+        let project = pod.metadata.project.as_ref();
+        self.object("applied", None, Kind::Pod, project, &pod).await
     }
 
     /// As its own route answers it: a bare pod is what somebody asked for too.
@@ -421,8 +454,8 @@ impl Follower {
             return Ok(());
         }
         match self.asked(&seen.id).await {
-            Some(asked) => self.pod(&merge(asked, Some(seen))).await,
-            None => self.pod(&as_object(seen)).await,
+            Some(asked) => self.pod(merge(asked, Some(seen))).await,
+            None => self.pod(as_object(seen)).await,
         }
     }
 
@@ -447,9 +480,13 @@ impl Follower {
                 }
                 if let Some(asked) = self.asked(&id).await {
                     // Asked for still: the engine makes it anew.
-                    return self.pod(&asked).await;
+                    return self.pod(asked).await;
                 }
-                let data = serde_json::json!({ "kind": Kind::Pod, "metadata": { "name": id.name, "project": id.project } });
+                let mut data = serde_json::json!({ "kind": Kind::Pod, "metadata": { "name": id.name, "project": id.project } });
+                let key = keys::pod(&id.project, &id.name);
+                if let Some(uid) = self.uids().remove(&key) {
+                    data["metadata"]["uid"] = uid.into();
+                }
                 self.object("deleted", None, Kind::Pod, Some(&id.project), &data)
                     .await
             }

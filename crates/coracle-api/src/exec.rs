@@ -2,9 +2,11 @@
 //!
 //! Theory of operation: each binary message begins with one byte that says what it is ([`channel`]). The two
 //! directions run side by side and each waits for its receiver, so that a slow one holds its sender back
-//! and nothing is gathered in memory. The exit status is the last message.
+//! and nothing is gathered in memory. The exit status is the last message. A session ends with the credentials that
+//! it was opened with; the client is told so in the place of an exit status.
 
 use std::num::NonZeroU16;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
@@ -25,9 +27,11 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::caller::Caller;
+use crate::connection::Seat;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::Path;
 use crate::state::ApiState;
+use crate::tenure::Tenure;
 
 /// The subprotocol.
 const PROTOCOL: &str = "coracle.exec.v1";
@@ -67,15 +71,19 @@ struct Size {
 }
 
 /// The way to a WebSocket; a request that does not ask for one is told so.
-pub(crate) struct Upgrade(WebSocketUpgrade);
+pub(crate) struct Upgrade {
+    way: WebSocketUpgrade,
+    seat: Option<Seat>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let seat = parts.extensions.get::<Seat>().cloned();
         WebSocketUpgrade::from_request_parts(parts, state)
             .await
-            .map(Self)
+            .map(|way| Self { way, seat })
             .map_err(|error| {
                 ApiError::new(Code::InvalidRequest, "this is spoken over a WebSocket")
                     .hint(format!("ask for an upgrade: {}", error.body_text()))
@@ -148,7 +156,7 @@ pub(crate) async fn exec(
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
     uri: axum::http::Uri,
-    Upgrade(upgrade): Upgrade,
+    upgrade: Upgrade,
 ) -> ApiResult<Response> {
     let request = parse_query(uri.query().unwrap_or_default())?;
     let id = PodId {
@@ -169,8 +177,9 @@ pub(crate) async fn exec(
             format!("ran {command:?}"),
         )
         .await;
+    let tenure = Tenure::new(&state, caller);
     Ok(accept(upgrade, state, move |state, socket| async move {
-        relay(&state, socket, session).await
+        relay(&state, socket, session, tenure).await
     }))
 }
 
@@ -182,7 +191,7 @@ pub(crate) async fn attach(
     State(state): State<ApiState>,
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
-    Upgrade(upgrade): Upgrade,
+    upgrade: Upgrade,
 ) -> ApiResult<Response> {
     let key = coracle_control::keys::pod(&project, &pod);
     let object = state.control.objects.need::<PodSpec>(&key, &pod).await?;
@@ -197,9 +206,10 @@ pub(crate) async fn attach(
         name: pod.clone(),
     };
     let session = attach_when_there(&state, &id).await?;
+    let actor = caller.actor();
+    let tenure = Tenure::new(&state, caller);
     Ok(accept(upgrade, state, move |state, socket| async move {
-        relay(&state, socket, session).await;
-        let actor = Actor::User(caller.user.to_string());
+        relay(&state, socket, session, tenure).await;
         if let Err(error) = state.control.delete_pod(&project, &pod, None, &actor).await {
             tracing::warn!(%error, %pod, "a one-off command's pod could not be deleted; the sweep will");
         }
@@ -227,25 +237,36 @@ async fn attach_when_there(state: &ApiState, id: &PodId) -> Result<Session, ApiE
     }
 }
 
-fn accept<F, R>(upgrade: WebSocketUpgrade, state: ApiState, run: F) -> Response
+fn accept<F, R>(Upgrade { way, seat }: Upgrade, state: ApiState, run: F) -> Response
 where
     F: FnOnce(ApiState, WebSocket) -> R + Send + 'static,
     R: Future<Output = ()> + Send + 'static,
 {
-    upgrade
-        .protocols([PROTOCOL])
+    way.protocols([PROTOCOL])
         .max_message_size(MESSAGE_BYTES)
-        .on_upgrade(move |socket| run(state, socket))
+        .on_upgrade(move |socket| async move {
+            run(state, socket).await;
+            drop(seat);
+        })
 }
 
-/// Carries a session over a socket until the command or the client ends.
-async fn relay(state: &ApiState, socket: WebSocket, session: Session) {
+/// Carries a session over a socket until the command, the client or the client's credentials end.
+async fn relay(state: &ApiState, socket: WebSocket, session: Session, tenure: Tenure) {
     let Session { input, mut output } = session;
     let (mut sink, mut stream) = socket.split();
     let to_client = async {
         let mut ping = tokio::time::interval(PING_EVERY);
+        let mut ended = pin!(tenure.ended());
         loop {
             let message = tokio::select! {
+                () = &mut ended => {
+                    let problem = Problem::new(Code::Unauthenticated, "the credentials of this session have ended");
+                    let status = serde_json::json!({ "problem": problem });
+                    let last = frame(channel::EXIT, status.to_string().as_bytes());
+                    // Whoever does not read is not waited for.
+                    let told = timeout(FAREWELL, sink.send(last)).await;
+                    return matches!(told, Ok(Ok(()))).then_some(sink);
+                }
                 item = output.next() => match item {
                     Some(Ok(SessionOutput::Data(to, data))) => frame(to_channel(to), &data),
                     Some(Ok(SessionOutput::Exit(code))) => {
@@ -263,8 +284,9 @@ async fn relay(state: &ApiState, socket: WebSocket, session: Session) {
                 },
                 _ = ping.tick() => Message::Ping(Bytes::new()),
             };
-            if sink.send(message).await.is_err() {
-                return None;
+            tokio::select! {
+                sent = sink.send(message) => if sent.is_err() { return None },
+                () = &mut ended => return None,
             }
         }
     };

@@ -2,7 +2,7 @@
 //!
 //! Theory of operation: a log of an app is the logs of its pods side by side. When it is followed, pods that
 //! appear later join in: each is read by a task of its own that ends when the reader goes away, because
-//! the channel between them closes.
+//! the channel between them closes. The one who asked gets no more once their credentials end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,9 +23,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::caller::Caller;
 use crate::error::ApiResult;
 use crate::extract::{Path, Query};
 use crate::state::ApiState;
+use crate::tenure::Tenure;
 
 /// Lines between the pods' readers and the one who asked.
 const LINES_BUFFER: usize = 256;
@@ -110,8 +112,9 @@ fn encode(pod: &ObservedPod, line: &LogLine) -> Bytes {
     bytes.into()
 }
 
-fn answer(lines: mpsc::Receiver<Bytes>) -> Response {
-    let body = Body::from_stream(ReceiverStream::new(lines).map(Ok::<_, std::convert::Infallible>));
+fn answer(lines: mpsc::Receiver<Bytes>, tenure: Tenure) -> Response {
+    let lines = tenure.bound(ReceiverStream::new(lines));
+    let body = Body::from_stream(lines.map(Ok::<_, std::convert::Infallible>));
     (
         [
             (header::CONTENT_TYPE, "application/x-ndjson"),
@@ -128,6 +131,7 @@ fn answer(lines: mpsc::Receiver<Bytes>) -> Response {
     responses((status = 200, description = "application/x-ndjson"), (status = "default", body = Problem)))]
 pub(crate) async fn of_pod(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
     Query(query): Query<LogQuery>,
 ) -> ApiResult<Response> {
@@ -142,7 +146,7 @@ pub(crate) async fn of_pod(
     state.supervisor.spawn("log of a pod", async move {
         relay(&seen, stream, &sender).await;
     });
-    Ok(answer(lines))
+    Ok(answer(lines, Tenure::new(&state, caller)))
 }
 
 /// The logs of an app's pods.
@@ -151,6 +155,7 @@ pub(crate) async fn of_pod(
     responses((status = 200, description = "application/x-ndjson"), (status = "default", body = Problem)))]
 pub(crate) async fn of_app(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(query): Query<LogQuery>,
 ) -> ApiResult<Response> {
@@ -167,7 +172,7 @@ pub(crate) async fn of_app(
             }
         }
     });
-    Ok(answer(lines))
+    Ok(answer(lines, Tenure::new(&state, caller)))
 }
 
 fn wanted(

@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use coracle_control::objects::check_revision;
 use coracle_model::name::{AppName, PodName, ProjectName};
 use coracle_model::object::{Kind, List, Object as Resource};
 use coracle_model::pod::{Pod, PodSpec, PodStart, PodStats, PodStatus};
@@ -14,6 +15,7 @@ use crate::error::ApiResult;
 use crate::extract::{IfMatch, Input, Json, Path, Query, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
+use crate::view;
 
 type Answer = ApiResult<Tagged<PodSpec, PodStatus>>;
 
@@ -43,13 +45,14 @@ pub(crate) struct TerminalSize {
     responses((status = 200, body = List<Resource<PodSpec, PodStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
+    caller: Caller,
     Path(project): Path<ProjectName>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Pod>>> {
     state.control.project(&project).await?;
-    Ok(Json(page.cut(state.control.pods(&project).await?, |pod| {
-        pod.metadata.name.clone()
-    })))
+    let pods = state.control.pods(&project).await?;
+    let page = page.cut(pods, |pod| pod.metadata.name.clone());
+    Ok(Json(shown(page, &caller)))
 }
 
 /// The pods of all projects that the caller may see.
@@ -77,7 +80,13 @@ pub(crate) async fn list_all(
         format!("{project}/{}", pod.metadata.name)
     };
     pods.sort_by_key(cursor);
-    Ok(Json(page.cut(pods, cursor)))
+    Ok(Json(shown(page.cut(pods, cursor), &caller)))
+}
+
+fn shown(mut page: List<Pod>, caller: &Caller) -> List<Pod> {
+    let pods = page.items.into_iter();
+    page.items = pods.map(|pod| view::pod(pod, caller.role)).collect();
+    page
 }
 
 /// Make a bare pod.
@@ -105,12 +114,11 @@ pub(crate) async fn create(
     responses((status = 200, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
 ) -> Answer {
-    Ok(Tagged(
-        StatusCode::OK,
-        state.control.pod(&project, &pod).await?,
-    ))
+    let pod = state.control.pod(&project, &pod).await?;
+    Ok(Tagged(StatusCode::OK, view::pod(pod, caller.role)))
 }
 
 /// Change a bare pod: it is replaced.
@@ -156,7 +164,7 @@ pub(crate) async fn delete(
     ))
 }
 
-/// Stop a pod and start it again in place.
+/// Stop a pod and start it again in place. `If-Match` is of its app, or of the pod itself when it has none.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/pods/{pod}/restart", tag = "pods",
     params(("project" = ProjectName, Path), ("pod" = PodName, Path)),
     responses((status = 202, body = Resource<PodSpec, PodStatus>), (status = "default", body = Problem)))]
@@ -164,11 +172,19 @@ pub(crate) async fn restart(
     State(state): State<ApiState>,
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
+    IfMatch(seen): IfMatch,
 ) -> Answer {
     let id = PodId {
         project: project.clone(),
         name: pod.clone(),
     };
+    if seen.is_some() {
+        let there = state.control.pod(&project, &pod).await?;
+        match &there.spec.app {
+            Some(app) => state.control.check_app(&project, app, seen).await?,
+            None => check_revision(&there, seen)?,
+        }
+    }
     state.control.engine.restart(&id).await?;
     let what = (Kind::Pod, pod.as_str());
     let message = format!("restart of pod {pod} asked for");

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::build::MayCreate;
 use crate::caller::Caller;
 use crate::error::ApiResult;
-use crate::extract::{Json, Path, Query, Tagged};
+use crate::extract::{IfMatch, Json, Path, Query, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::view;
@@ -58,6 +58,7 @@ pub(crate) struct NewRelease {
     responses((status = 200, body = List<Resource<ReleaseSpec, ReleaseStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Release>>> {
@@ -68,7 +69,11 @@ pub(crate) async fn list(
         .objects
         .page::<ReleaseSpec>(&prefix, page.after.as_deref(), page.limit())
         .await?;
-    list.items = list.items.into_iter().map(view::release).collect();
+    list.items = list
+        .items
+        .into_iter()
+        .map(|release| view::release(release, caller.role))
+        .collect();
     Ok(Json(list))
 }
 
@@ -81,6 +86,7 @@ pub(crate) async fn create(
     caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(may): Query<MayCreate>,
+    IfMatch(seen): IfMatch,
     Json(new): Json<NewRelease>,
 ) -> Answer {
     let actor = caller.actor();
@@ -94,7 +100,7 @@ pub(crate) async fn create(
             }
             state
                 .control
-                .release_image(&project, &app, &image, new.config.as_ref(), &actor)
+                .release_image(&project, &app, &image, new.config.as_ref(), seen, &actor)
                 .await?
         }
         (None, Some(to)) if new.config.is_none() => {
@@ -104,7 +110,10 @@ pub(crate) async fn create(
                     Problem::new(Code::InvalidField, error.to_string()).field("rollback")
                 })?),
             };
-            state.control.rollback(&project, &app, to, &actor).await?
+            state
+                .control
+                .rollback(&project, &app, to, seen, &actor)
+                .await?
         }
         _ => {
             let detail = "give either an image (with or without a config) or a rollback";
@@ -113,7 +122,10 @@ pub(crate) async fn create(
                 .into());
         }
     };
-    Ok(Tagged(StatusCode::ACCEPTED, view::release(release)))
+    Ok(Tagged(
+        StatusCode::ACCEPTED,
+        view::release(release, caller.role),
+    ))
 }
 
 fn check(config: &RunConfig) -> ApiResult<()> {
@@ -139,17 +151,18 @@ fn check(config: &RunConfig) -> ApiResult<()> {
     responses((status = 200, body = Resource<ReleaseSpec, ReleaseStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app, release)): Path<(ProjectName, AppName, String)>,
     Query(when): Query<WhenServed>,
 ) -> Answer {
     let number: ReleaseNumber = release.parse()?;
     let release = state.control.release(&project, &app, number).await?;
     if when.served && release.status.phase == ReleasePhase::Live {
-        let feed = &state.control.feed;
         let revision = release.metadata.revision;
+        let feed = &state.control.feed;
         if feed.reached_gateways(revision, GATEWAYS_WAIT).await == Reached::NotInTime {
             tracing::warn!(%project, %app, %number, "not every gateway has the release yet");
         }
     }
-    Ok(Tagged(StatusCode::OK, view::release(release)))
+    Ok(Tagged(StatusCode::OK, view::release(release, caller.role)))
 }

@@ -4,7 +4,6 @@
 //! into answers (so that the log line has their status), headers against being framed or sniffed, the limit of
 //! bodies, and [`guard`](crate::access::guard).
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +13,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use coracle_control::objects::new_uid;
 use coracle_model::problem::Code;
+use coracle_task::{Drain, Supervisor};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard;
+use crate::connection::{self, ConnectionLimits};
 use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::state::ApiState;
 use crate::{
@@ -172,12 +173,23 @@ async fn log(request: Request, next: Next) -> Response {
 /// # Errors
 /// When accepting connections fails.
 pub async fn serve(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
+    serve_within(listener, state, ConnectionLimits::default()).await
+}
+
+/// As [`serve`], within bounds of one's own.
+///
+/// # Errors
+/// When accepting connections fails.
+pub async fn serve_within(
+    listener: TcpListener,
+    state: ApiState,
+    limits: ConnectionLimits,
+) -> Result<(), ServeError> {
     let stop = state.supervisor.token();
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let server =
-        axum::serve(listener, service).with_graceful_shutdown(stop.clone().cancelled_owned());
-    tokio::select! {
-        ended = server => ended.map_err(ServeError::Listen),
-        () = async { stop.cancelled().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+    let connections = Supervisor::new("API connections");
+    let ended = connection::accept(listener, router(state), &limits, &stop, &connections).await;
+    if let Drain::Aborted(left) = connections.shutdown(DRAIN).await {
+        tracing::warn!(left, "connections were cut at the drain deadline");
     }
+    ended.map_err(ServeError::Listen)
 }

@@ -1,7 +1,7 @@
 //! Logging in and out.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse};
 use chrono::{DateTime, Duration, Utc};
 use coracle_control::journal::Actor;
@@ -15,7 +15,7 @@ use coracle_model::user::{ProjectScope, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
-use crate::credentials::SESSION_COOKIE;
+use crate::credentials::{Transport, session_cookie};
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Peer};
 use crate::password::verify_password;
@@ -70,6 +70,7 @@ pub(crate) struct WhoAmI {
 pub(crate) async fn log_in(
     State(state): State<ApiState>,
     peer: Peer,
+    headers: HeaderMap,
     Json(login): Json<Login>,
 ) -> ApiResult<impl IntoResponse> {
     let mut keys = vec![format!("user {}", login.user)];
@@ -117,10 +118,7 @@ pub(crate) async fn log_in(
     let actor = Actor::User(login.user.to_string());
     let (_, secret) = state.control.create_token(&name, spec, &actor).await?;
     let age = SESSION_DAYS * 24 * 3600;
-    let cookie = format!(
-        "{SESSION_COOKIE}={}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}",
-        secret.expose()
-    );
+    let cookie = session_cookie(Transport::of(&headers), secret.expose(), age);
     let session = Session {
         token: secret.expose().to_owned(),
         expires,
@@ -154,12 +152,13 @@ pub(crate) async fn who_am_i(State(state): State<ApiState>, caller: Caller) -> J
 pub(crate) async fn log_out(
     State(state): State<ApiState>,
     caller: Caller,
+    headers: HeaderMap,
 ) -> ApiResult<impl IntoResponse> {
     let name = TokenName::new(caller.token.metadata.name.clone())?;
     state
         .control
         .delete_token(&caller.user, &name, &caller.actor())
         .await?;
-    let cookie = format!("{SESSION_COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0");
+    let cookie = session_cookie(Transport::of(&headers), "", 0);
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]))
 }

@@ -13,7 +13,7 @@ use coracle_model::user::{ProjectScope, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
-use crate::error::ApiResult;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Path, Query};
 use crate::page::Page;
 use crate::state::ApiState;
@@ -67,6 +67,7 @@ pub(crate) async fn create(
     caller: Caller,
     Json(new): Json<NewToken>,
 ) -> ApiResult<impl IntoResponse> {
+    may_manage(&caller)?;
     let role = new.role.unwrap_or(caller.role);
     if role > caller.role {
         return Err(Problem::new(
@@ -111,6 +112,17 @@ pub(crate) async fn create(
     ))
 }
 
+/// A token never does more than it was made for, and that is not to make and delete its owner's other tokens.
+fn may_manage(caller: &Caller) -> ApiResult<()> {
+    if caller.manages_tokens() {
+        return Ok(());
+    }
+    let detail =
+        "this token opens less than its owner may, so it does not manage the owner's tokens";
+    Err(ApiError::new(Code::Forbidden, detail)
+        .hint("log in with `coracle login`, or use a token of your full role and projects"))
+}
+
 /// When a new token ends. One that is made with a token ends with it at the latest; a session is a person, who may
 /// make tokens that outlive it.
 fn expiry(asked: Option<Span>, caller: &Caller) -> ApiResult<Option<DateTime<Utc>>> {
@@ -145,6 +157,10 @@ pub(crate) async fn delete(
     caller: Caller,
     Path(token): Path<TokenName>,
 ) -> ApiResult<StatusCode> {
+    // Every token may end itself, as a session does.
+    if token.as_str() != caller.token.metadata.name {
+        may_manage(&caller)?;
+    }
     state
         .control
         .delete_token(&caller.user, &token, &caller.actor())

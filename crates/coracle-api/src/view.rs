@@ -1,16 +1,33 @@
 //! What of an object is shown: sealed values and variables have no place in answers and events.
+//!
+//! Variables are for those who may change them: an app's have a route of their own, which viewers may not call, and
+//! so viewers do not see those of bare pods or of a release's manifest either.
 
 use coracle_model::app::App;
+use coracle_model::pod::Pod;
 use coracle_model::release::Release;
+use coracle_model::user::Role;
 
 /// An app as it is shown.
 pub(crate) fn app(mut app: App) -> App {
     app.spec.env.clear();
+    app.status.spec_after = 0;
     app
 }
 
-/// A release as it is shown.
-pub(crate) fn release(mut release: Release) -> Release {
+/// A release as it is shown to somebody of this role.
+pub(crate) fn release(mut release: Release, role: Role) -> Release {
     release.spec.env.clear();
+    if role < Role::Developer {
+        release.spec.config.env.clear();
+    }
     release
+}
+
+/// A pod as it is shown to somebody of this role.
+pub(crate) fn pod(mut pod: Pod, role: Role) -> Pod {
+    if role < Role::Developer {
+        pod.spec.env.clear();
+    }
+    pod
 }

@@ -1,4 +1,4 @@
-//! Until a build or a release has come to its end.
+//! Until a build or a release has come to its end, or an app to where it is wanted.
 //!
 //! Theory of operation: nothing is polled. The platform's event stream tells all that exists and then each change, so
 //! a waiter that lost its connection, also because the control plane was restarted, connects again and is told
@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use coracle_model::app::App;
 use coracle_model::build::Build;
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::object::Kind;
@@ -112,6 +113,21 @@ impl Client {
         waiter.follow(build, move || {
             let (client, project, app) = (client.clone(), project.clone(), app.clone());
             async move { client.build(&project, &app, number).await }
+        })
+    }
+
+    /// Tells how an app is, each time that something of it changes. The stream ends with an error only: when the app
+    /// is gone, or the platform away for too long.
+    pub fn follow_app(&self, project: &ProjectName, app: &AppName) -> Items<App> {
+        let waiter = Waiter::new(self, project, vec![Kind::App]);
+        let (client, project, app) = (self.clone(), project.clone(), app.clone());
+        let state = AppState {
+            name: app.to_string(),
+            app: None,
+        };
+        waiter.follow(state, move || {
+            let (client, project, app) = (client.clone(), project.clone(), app.clone());
+            async move { client.app(&project, &app).await }
         })
     }
 }
@@ -316,5 +332,40 @@ impl State for BuildState {
 
     fn is_over(told: &Build) -> bool {
         told.status.phase.is_final()
+    }
+}
+
+struct AppState {
+    name: String,
+    app: Option<App>,
+}
+
+impl State for AppState {
+    type Told = App;
+
+    fn reset(&mut self) {
+        self.app = None;
+    }
+
+    fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Applied(AnyObject::App(app)) if app.metadata.name == self.name => {
+                self.app = Some(*app);
+                true
+            }
+            Change::Deleted(gone) if gone.kind == Kind::App && gone.name == self.name => {
+                self.app = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn told(&self) -> Option<App> {
+        self.app.clone()
+    }
+
+    fn is_over(_told: &App) -> bool {
+        false
     }
 }

@@ -22,7 +22,7 @@ use coracle_client::logs::LogQuery;
 use coracle_client::pod::TerminalSize;
 use coracle_client::release::{MissingApp, NewRelease};
 use coracle_client::{Client, ClientError};
-use coracle_model::app::ScaleChange;
+use coracle_model::app::{AppPhase, ScaleChange};
 use coracle_model::env::{EnvChange, Secret};
 use coracle_model::name::{AppName, EnvName, PodName, ProcessName, ProjectName};
 use coracle_model::object::Kind;
@@ -80,6 +80,12 @@ fn metadata(name: &str) -> Value {
 
 fn app(name: &str) -> Value {
     json!({ "kind": "App", "metadata": metadata(name), "spec": {}, "status": { "phase": "running", "last_release": 1, "last_build": 0, "future": "field" } })
+}
+
+fn app_in(name: &str, phase: &str) -> Value {
+    let mut app = app(name);
+    app["status"]["phase"] = phase.into();
+    app
 }
 
 fn release(number: u32, phase: &str) -> Value {
@@ -616,6 +622,51 @@ async fn waiting_for_a_release_outlives_the_control_plane() {
             (ReleasePhase::Live, "new"),
         ]
     );
+}
+
+#[tokio::test]
+async fn following_an_app_outlives_the_control_plane_and_ends_with_the_app() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&calls);
+    let handler = move || {
+        let call = seen.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match call {
+                0 => broken(sse(&[
+                    ("applied", app_in("other", "failed")),
+                    ("applied", app_in("hello", "deploying")),
+                    ("synced", json!({})),
+                ]))
+                .into_response(),
+                1 => problem(Problem::new(Code::EngineUnavailable, "starting")),
+                _ => open(sse(&[
+                    ("applied", app_in("hello", "running")),
+                    ("synced", json!({})),
+                    ("applied", app_in("other", "running")),
+                    ("deleted", json!({ "kind": "App", "metadata": { "name": "hello", "project": "default", "uid": "u" } })),
+                ]))
+                .into_response(),
+            }
+        }
+    };
+    let missing = || async { problem(Problem::new(Code::NotFound, "there is no app hello")) };
+    let server = Server::start(
+        Router::new()
+            .route("/api/v1/events", get(handler))
+            .route("/api/v1/projects/default/apps/hello", get(missing)),
+    )
+    .await;
+    let mut told = server.client().follow_app(&project(), &hello());
+    for phase in [AppPhase::Deploying, AppPhase::Running] {
+        let app = told.next().await.unwrap().unwrap();
+        assert_eq!(
+            (app.metadata.name.as_str(), app.status.phase),
+            ("hello", phase)
+        );
+    }
+    let error = told.next().await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "there is no app hello");
+    assert!(told.next().await.is_none());
 }
 
 #[tokio::test]

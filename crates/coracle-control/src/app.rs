@@ -3,6 +3,11 @@
 //! Theory of operation: an app and the claims to its host names are written together, so that there is never
 //! an app without its name or a name without its app. Everything else is a change of the app's object by
 //! compare-and-set; the controllers see it and act.
+//!
+//! Controllers write the app's status into the same object, so its revision moves without anybody's doing. What a
+//! caller read is stale only when the *spec* was changed since: `status.spec_after` says after which revision that
+//! was ([`check_seen`]). It is the store's revision just before the write: what was read before has at most that
+//! one, and the write itself has a greater one.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +24,7 @@ use crate::control::Control;
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;
-use crate::objects::{Batch, check_not_deleting, check_revision, new_object};
+use crate::objects::{Batch, check_not_deleting, new_object};
 use crate::release::Base;
 
 /// The most host names that one app may have beside its own.
@@ -53,6 +58,7 @@ impl Control {
         let home = self.live_project(project).await?;
         let mut app: App = new_object(name.as_str(), Some(project.clone()), spec);
         app.status.url = Some(self.settings.url(&host));
+        app.status.spec_after = self.objects.store().revision().await?;
         let key = keys::app(project, name);
         let mut batch = Batch::new()
             .check(
@@ -133,7 +139,7 @@ impl Control {
         check_spec(&spec, &self.default_host(project, name)?)?;
         let app = self
             .change_app(project, name, |app| {
-                check_revision(app, revision)?;
+                check_seen(app, revision)?;
                 let env = std::mem::take(&mut app.spec.env);
                 app.spec = AppSpec {
                     env,
@@ -169,6 +175,7 @@ impl Control {
             if after == before {
                 return Ok(before);
             }
+            self.note_change(&before, &mut after).await?;
             let (had, has) = (hosts(&before), hosts(&after));
             let mut batch = Batch::new().update(key.clone(), before.metadata.revision, &after)?;
             for host in has.difference(&had) {
@@ -191,6 +198,34 @@ impl Control {
         }
     }
 
+    /// Notes in `after`, which is about to be written, when its spec was changed, if it was. After the read of `before`.
+    pub(crate) async fn note_change(
+        &self,
+        before: &App,
+        after: &mut App,
+    ) -> Result<(), OperationError> {
+        if after.spec != before.spec {
+            after.status.spec_after = self.objects.store().revision().await?;
+        }
+        Ok(())
+    }
+
+    /// Fails when an app is not as the caller, who has its `revision`, has seen it.
+    ///
+    /// # Errors
+    /// [`OperationError::Stale`], [`OperationError::NotFound`].
+    pub async fn check_app(
+        &self,
+        project: &ProjectName,
+        name: &AppName,
+        revision: Option<Revision>,
+    ) -> Result<(), OperationError> {
+        if revision.is_none() {
+            return Ok(());
+        }
+        check_seen(&self.app(project, name).await?, revision)
+    }
+
     /// Asks for the end of an app and of all that it has.
     ///
     /// # Errors
@@ -205,7 +240,7 @@ impl Control {
         let app = self
             .objects
             .modify::<AppSpec>(&keys::app(project, name), name, |app| {
-                check_revision(app, revision)?;
+                check_seen(app, revision)?;
                 app.metadata.deleting.get_or_insert_with(Utc::now);
                 Ok(())
             })
@@ -260,7 +295,7 @@ impl Control {
         }
         let app = self
             .change_app(project, name, |app| {
-                check_revision(app, revision)?;
+                check_seen(app, revision)?;
                 app.spec.scale.extend(change.processes.clone());
                 Ok(())
             })
@@ -296,8 +331,8 @@ impl Control {
     ) -> Result<(App, Option<Release>), OperationError> {
         check_env(change)?;
         let changed = self
-            .write_release(project, name, |app, base| {
-                check_revision(app, revision)?;
+            .write_release(project, name, None, |app, base| {
+                check_seen(app, revision)?;
                 let before = app.spec.env.clone();
                 self.apply_env(project, name, &mut app.spec.env, change)?;
                 if app.spec.env == before {
@@ -365,7 +400,7 @@ impl Control {
         let own = self.default_host(project, name)?;
         let app = self
             .change_app(project, name, |app| {
-                check_revision(app, revision)?;
+                check_seen(app, revision)?;
                 if !app.spec.domains.contains(host) {
                     app.spec.domains.push(host.clone());
                     app.spec.domains.sort();
@@ -398,7 +433,7 @@ impl Control {
     ) -> Result<App, OperationError> {
         let app = self
             .change_app(project, name, |app| {
-                check_revision(app, revision)?;
+                check_seen(app, revision)?;
                 let before = app.spec.domains.len();
                 app.spec.domains.retain(|has| has != host);
                 if app.spec.domains.len() == before {
@@ -461,6 +496,24 @@ impl Control {
     /// When the store fails.
     pub async fn base_release(&self, app: &App) -> Result<Option<Release>, OperationError> {
         Ok(self.base(app).await?.map(Base::into_release))
+    }
+}
+
+/// Fails unless the caller, who has read the app at `expected`, has seen its spec as it is.
+pub(crate) fn check_seen(app: &App, expected: Option<Revision>) -> Result<(), OperationError> {
+    let current = app.metadata.revision;
+    let seen = |read: Revision| match app.status.spec_after {
+        // Written before this was noted.
+        0 => read == current,
+        after => read > after && read <= current,
+    };
+    match expected {
+        Some(read) if !seen(read) => Err(OperationError::Stale {
+            kind: Kind::App,
+            name: app.metadata.name.clone(),
+            current,
+        }),
+        _ => Ok(()),
     }
 }
 

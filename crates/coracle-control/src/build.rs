@@ -3,6 +3,7 @@
 use coracle_model::build::{Build, BuildSpec, Cancel, Source};
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::object::Kind;
+use coracle_store::Revision;
 
 use crate::control::Control;
 use crate::error::OperationError;
@@ -29,20 +30,22 @@ impl Control {
             .await
     }
 
-    /// Queues a build of an app's source.
+    /// Queues a build of an app's source. `seen` is the revision at which the caller read the app.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`] for the app.
+    /// [`OperationError::NotFound`] for the app, [`OperationError::Stale`].
     pub async fn submit_build(
         &self,
         project: &ProjectName,
         name: &AppName,
         source: Source,
+        seen: Option<Revision>,
         actor: &Actor,
     ) -> Result<Build, OperationError> {
         let build = loop {
             let mut app = self.app(project, name).await?;
             check_not_deleting(&app)?;
+            self.check_newest(project, name, &app, seen).await?;
             app.status.last_build += 1;
             let number = app.status.last_build;
             let spec = BuildSpec {

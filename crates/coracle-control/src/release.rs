@@ -11,6 +11,9 @@ use coracle_model::release::{
     Origin, Release, ReleaseNumber, ReleasePhase, ReleaseSpec, RunConfig,
 };
 
+use coracle_store::Revision;
+
+use crate::app::check_seen;
 use crate::control::Control;
 use crate::error::OperationError;
 use crate::journal::Actor;
@@ -147,20 +150,51 @@ impl Control {
         Ok(release.map(Base))
     }
 
-    /// Changes an app and, when `change` answers with a draft, makes a release of it in the same write.
+    /// Fails when the app's spec was changed, or a release of it made, since the caller read the app at `seen`.
+    pub(crate) async fn check_newest(
+        &self,
+        project: &ProjectName,
+        name: &AppName,
+        app: &App,
+        seen: Option<Revision>,
+    ) -> Result<(), OperationError> {
+        let Some(read) = seen else {
+            return Ok(());
+        };
+        check_seen(app, seen)?;
+        let newest = ReleaseNumber(app.status.last_release);
+        let entry = self
+            .objects
+            .store()
+            .get(&keys::release(project, name, newest))
+            .await?;
+        if entry.is_some_and(|entry| entry.created > read) {
+            return Err(OperationError::Stale {
+                kind: Kind::App,
+                name: app.metadata.name.clone(),
+                current: app.metadata.revision,
+            });
+        }
+        Ok(())
+    }
+
+    /// Changes an app and, when `change` answers with a draft, makes a release of it in the same write. `seen` is the
+    /// revision at which the caller read the app, where it matters to them that nobody was faster.
     ///
     /// # Errors
-    /// What `change` answers, or when the store fails.
+    /// [`OperationError::Stale`], what `change` answers, or when the store fails.
     pub async fn write_release(
         &self,
         project: &ProjectName,
         name: &AppName,
+        seen: Option<Revision>,
         change: impl Fn(&mut App, Option<&Base>) -> Result<Option<Draft>, OperationError> + Send + Sync,
     ) -> Result<(App, Option<Release>), OperationError> {
         let key = keys::app(project, name);
         loop {
             let before = self.app(project, name).await?;
             check_not_deleting(&before)?;
+            self.check_newest(project, name, &before, seen).await?;
             let base = self.base(&before).await?;
             let mut app = before.clone();
             let draft = change(&mut app, base.as_ref())?;
@@ -168,6 +202,7 @@ impl Control {
             if app == before {
                 return Ok((before, None));
             }
+            self.note_change(&before, &mut app).await?;
             let mut batch = Batch::new().update(key.clone(), before.metadata.revision, &app)?;
             if let Some(release) = &release {
                 batch = batch.create(keys::release(project, name, release.spec.number), release)?;
@@ -189,17 +224,18 @@ impl Control {
     /// Releases an image that exists. Without a configuration, that of the present release goes on.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`] for the app.
+    /// [`OperationError::NotFound`] for the app, [`OperationError::Stale`].
     pub async fn release_image(
         &self,
         project: &ProjectName,
         app: &AppName,
         image: &ImageRef,
         config: Option<&RunConfig>,
+        seen: Option<Revision>,
         actor: &Actor,
     ) -> Result<Release, OperationError> {
         let (_, release) = self
-            .write_release(project, app, |_, base| {
+            .write_release(project, app, seen, |_, base| {
                 let config = config
                     .cloned()
                     .or_else(|| base.map(|base| base.0.spec.config.clone()))
@@ -227,6 +263,7 @@ impl Control {
         project: &ProjectName,
         app: &AppName,
         to: RollbackTo,
+        seen: Option<Revision>,
         actor: &Actor,
     ) -> Result<Release, OperationError> {
         let earlier = match to {
@@ -242,7 +279,7 @@ impl Control {
         }
         let number = earlier.spec.number;
         let (_, release) = self
-            .write_release(project, app, |_, _| {
+            .write_release(project, app, seen, |_, _| {
                 Ok(Some(Draft {
                     image: pinned(&earlier),
                     config: earlier.spec.config.clone(),

@@ -59,6 +59,11 @@ pub struct AppStatus {
     /// The release that has the traffic. Writing it is what moves the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<ReleaseNumber>,
+    /// The spec was last changed by a write after this revision of the store: whoever read the app later has seen the
+    /// spec as it is. That is what `If-Match` is held against, so that a controller's status is in nobody's way. 0:
+    /// not known. API answers leave it out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub spec_after: u64,
     /// The last number given to a release.
     pub last_release: u32,
     /// The last number given to a build.
@@ -69,6 +74,14 @@ pub struct AppStatus {
     /// Its processes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub processes: BTreeMap<ProcessName, ProcessStatus>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One process of the live release.

@@ -9,10 +9,10 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::support::{As, Platform, soon};
 
-type Socket =
+pub(crate) type Socket =
     tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
-async fn connect(caller: &As, path: &str) -> Result<Socket, (u16, Value)> {
+pub(crate) async fn connect(caller: &As, path: &str) -> Result<Socket, (u16, Value)> {
     let url = format!("{}/api/v1/{path}", caller.base.replace("http://", "ws://"));
     let mut request = url.into_client_request().unwrap();
     let headers = request.headers_mut();
@@ -44,7 +44,7 @@ async fn send(socket: &mut Socket, channel: u8, data: &[u8]) {
 }
 
 /// The next message: its channel and its text.
-async fn next(socket: &mut Socket) -> Option<(u8, String)> {
+pub(crate) async fn next(socket: &mut Socket) -> Option<(u8, String)> {
     loop {
         match soon("a message", socket.next()).await? {
             Ok(Message::Binary(bytes)) => {

@@ -190,10 +190,12 @@ async fn an_app_that_is_deleted_is_gone_with_all_that_it_had() {
         loop {
             let sent = events.event().await.unwrap();
             if sent.event == "deleted" && sent.data["kind"] == "App" {
+                let metadata = &sent.data["metadata"];
                 assert_eq!(
-                    sent.data["metadata"],
-                    json!({"name": "hello", "project": "default"})
+                    (&metadata["name"], &metadata["project"]),
+                    (&json!("hello"), &json!("default"))
                 );
+                assert_eq!(metadata["uid"].as_str().unwrap().len(), 32);
                 return;
             }
         }

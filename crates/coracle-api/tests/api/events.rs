@@ -187,6 +187,35 @@ async fn everybody_sees_what_is_theirs() {
 }
 
 #[tokio::test]
+async fn what_is_gone_is_told_with_its_uid() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    let made = admin.make_project("shop").await;
+    let mut stream = admin.stream("events?kinds=Project").await;
+    let synced = stream.until_synced().await;
+    let last = synced.last().unwrap().id.unwrap();
+    let gone = async |name: &str| {
+        let key = coracle_control::keys::project(&crate::support::project(name));
+        platform.control.objects.delete(&key).await.unwrap();
+    };
+    let later = admin.make_project("later").await;
+    stream.event().await.unwrap();
+    // Somebody who comes back knows neither, but both are there still.
+    let mut back = resumed(&admin, "events?kinds=Project", last).await;
+    back.until_synced().await;
+    some(&mut back, 1).await;
+    gone("shop").await;
+    gone("later").await;
+    for stream in [&mut stream, &mut back] {
+        for object in [&made, &later] {
+            let sent = stream.event().await.unwrap();
+            assert_eq!(sent.event, "deleted");
+            assert_eq!(sent.data["metadata"]["uid"], object["metadata"]["uid"]);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_the_rights_it_was_opened_with() {
     let platform = Platform::new().await;
     let admin = platform.admin().await;

@@ -5,6 +5,7 @@ use coracle_control::journal::Actor;
 use coracle_control::user::Credential;
 use coracle_model::env::Secret;
 use coracle_model::user::{ProjectScope, Role, UserSpec};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Platform};
@@ -69,6 +70,53 @@ async fn a_session_lasts_from_login_to_logout() {
     assert!(out.header("set-cookie").contains("coracle_session=; "));
     assert!(out.header("set-cookie").contains("Max-Age=0"));
     ann.get("session").await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn over_tls_the_cookie_is_bound_to_host_and_tls() {
+    let platform = Platform::new().await;
+    person(&platform, "ann", Role::Developer).await;
+    let body = json!({"user": "ann", "password": PASSWORD});
+    for (name, value, secure) in [
+        ("x-forwarded-proto", "https", true),
+        ("x-forwarded-proto", "HTTPS, http", true),
+        ("origin", "https://coracle.example.com", true),
+        ("x-forwarded-proto", "http", false),
+        ("origin", "http://coracle.example.com", false),
+    ] {
+        let nobody = platform.nobody();
+        let request = nobody.request(Method::POST, "session").json(&body);
+        let answer = Answer::of(request.header(name, value)).await;
+        let secret = secret(&answer);
+        let cookie = answer.header("set-cookie").to_owned();
+        let begin = if secure {
+            "__Host-coracle_session="
+        } else {
+            "coracle_session="
+        };
+        assert!(cookie.starts_with(begin), "{name}: {value}: {cookie}");
+        assert_eq!(cookie.ends_with("; Secure"), secure, "{cookie}");
+        assert!(
+            cookie.contains("Path=/; HttpOnly; SameSite=Strict"),
+            "{cookie}"
+        );
+        assert!(!cookie.contains("Domain"), "{cookie}");
+        let back = nobody.request(Method::GET, "session");
+        let pair = cookie.split(';').next().unwrap();
+        // One that was planted beside it does not win.
+        let pair = format!("coracle_session=planted; {pair}");
+        let me = Answer::of(back.header("cookie", pair)).await;
+        if secure {
+            assert_eq!(me.ok(200)["user"], "ann");
+        }
+        let out = nobody.request(Method::DELETE, "session");
+        let out = out
+            .header("authorization", format!("Bearer {secret}"))
+            .header(name, value);
+        let out = Answer::of(out).await;
+        out.ok(204);
+        assert!(out.header("set-cookie").starts_with(&format!("{begin};")));
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use coracle_api::{ApiState, Authentication, PlatformCredential, RegistryAccess, StatusSource};
+use coracle_api::{
+    ApiState, Authentication, ConnectionLimits, PlatformCredential, RegistryAccess, StatusSource,
+};
 use coracle_control::Control;
 use coracle_control::journal::Actor;
 use coracle_control::settings::{Limits, Settings};
@@ -55,6 +57,7 @@ pub(crate) struct Options {
     pub(crate) limits: Limits,
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) statuses: Arc<dyn StatusSource>,
+    pub(crate) connections: ConnectionLimits,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             limits: Limits::default(),
             data_dir: None,
             statuses: Arc::new(Idle),
+            connections: ConnectionLimits::default(),
         }
     }
 }
@@ -189,7 +193,9 @@ impl Platform {
             supervisor.clone(),
         );
         supervisor.spawn("api", async move {
-            coracle_api::serve(listener, state).await.unwrap();
+            coracle_api::serve_within(listener, state, options.connections)
+                .await
+                .unwrap();
         });
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())

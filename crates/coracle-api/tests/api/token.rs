@@ -92,31 +92,52 @@ async fn a_token_opens_no_more_than_what_it_was_made_with() {
         )
         .await
         .problem(403, "forbidden");
-    // Nor do tokens that are made with it.
-    narrow
-        .post("tokens", &json!({"name": "m", "role": "developer"}))
-        .await
-        .about(403, "forbidden", "role");
-    narrow
-        .post(
-            "tokens",
-            &json!({"name": "m", "projects": {"only": ["default"]}}),
-        )
-        .await
-        .about(404, "not_found", "projects");
-    narrow
+}
+
+#[tokio::test]
+async fn a_token_that_is_narrowed_does_not_manage_its_owners_tokens() {
+    let platform = Platform::new().await;
+    platform.admin().await.make_project("shop").await;
+    let dan = platform
+        .user("dan", Role::Developer, only(&["shop", "default"]))
+        .await;
+    let bearer = async |body: serde_json::Value| {
+        let made = dan.post("tokens", &body).await.ok(201);
+        platform.bearing(made["secret"].as_str().unwrap())
+    };
+    dan.post("tokens", &json!({"name": "other"})).await.ok(201);
+    let lower = bearer(json!({"name": "lower", "role": "viewer"})).await;
+    let fewer = bearer(json!({"name": "fewer", "projects": {"only": ["shop"]}})).await;
+    for (token, name) in [(&lower, "lower"), (&fewer, "fewer")] {
+        for body in [json!({"name": "m"}), json!({"name": "m", "role": "viewer"})] {
+            token.post("tokens", &body).await.problem(403, "forbidden");
+        }
+        token.delete("tokens/other").await.problem(403, "forbidden");
+        // It does not tell which there are, either.
+        token.delete("tokens/never").await.problem(403, "forbidden");
+        // Itself it may end.
+        token.delete(&format!("tokens/{name}")).await.ok(204);
+        token.get("session").await.problem(401, "unauthenticated");
+    }
+    // One of the full scope may, but what it makes does not outlive it.
+    let whole = bearer(json!({"name": "whole", "expires_in": "1h"})).await;
+    whole
         .post("tokens", &json!({"name": "m", "expires_in": "2h"}))
         .await
         .about(403, "forbidden", "expires_in");
-    let heir = narrow.post("tokens", &json!({"name": "m"})).await.ok(201);
+    let heir = whole.post("tokens", &json!({"name": "m"})).await.ok(201);
     let own = dan.get("tokens").await.ok(200);
     let own = own["items"].as_array().unwrap();
     let parent = own
         .iter()
-        .find(|token| token["metadata"]["name"] == "n")
+        .find(|token| token["metadata"]["name"] == "whole")
         .unwrap();
     assert_eq!(heir["spec"]["expires"], parent["spec"]["expires"]);
-    assert_eq!(heir["spec"]["projects"], json!({"only": ["shop"]}));
+    whole.delete("tokens/other").await.ok(204);
+    // A viewer is nobody's lesser self.
+    let vera = platform.user("vera", Role::Viewer, ProjectScope::All).await;
+    vera.post("tokens", &json!({"name": "mine"})).await.ok(201);
+    vera.delete("tokens/mine").await.ok(204);
 }
 
 #[tokio::test]

@@ -237,7 +237,7 @@ impl Life {
         let image = ImageRef::new(image).unwrap();
         let release = self
             .control
-            .release_image(&project(), &hello(), &image, Some(config), &ann())
+            .release_image(&project(), &hello(), &image, Some(config), None, &ann())
             .await;
         release.unwrap().spec.number
     }
@@ -287,7 +287,7 @@ impl Life {
             .await
             .unwrap();
         self.control
-            .submit_build(&project(), &hello(), source, &ann())
+            .submit_build(&project(), &hello(), source, None, &ann())
             .await
             .unwrap()
             .spec

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use coracle_client::Client;
-use coracle_client::events::{AnyObject, Change, EventQuery};
 use coracle_model::app::{App, ScaleChange};
 use coracle_model::name::{AppName, ProcessName};
-use coracle_model::object::Kind;
 use coracle_model::release::ProcessSpec;
 use futures::StreamExt as _;
 
@@ -84,25 +82,13 @@ async fn wait(
     wanted: &BTreeMap<ProcessName, u32>,
     progress: &mut Progress,
 ) -> Result<App> {
-    let query = EventQuery {
-        project: Some(context.project.clone()),
-        kinds: vec![Kind::App],
-        after: None,
-    };
-    let mut changes = client.events(&query).await?;
-    while let Some(change) = changes.next().await {
-        match change? {
-            Change::Applied(AnyObject::App(found)) if found.metadata.name == app.as_str() => {
-                let (text, reached) = standing(&found, wanted);
-                progress.say(&text);
-                if reached {
-                    return Ok(*found);
-                }
-            }
-            Change::Deleted(gone) if gone.kind == Kind::App && gone.name == app.as_str() => {
-                return Err(CliError::new(format!("{app} was deleted")));
-            }
-            _ => {}
+    let mut told = client.follow_app(&context.project, app);
+    while let Some(found) = told.next().await {
+        let found = found?;
+        let (text, reached) = standing(&found, wanted);
+        progress.say(&text);
+        if reached {
+            return Ok(found);
         }
     }
     Err(
