@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::{
-    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Support, VolumeInfo,
+    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
@@ -109,6 +109,10 @@ impl Engine for DockerEngine {
             name: "docker",
             builds: Support::Yes,
             volume_sizes: Support::No,
+            restarts: Restarts::InPlace,
+            own_names: Support::Yes,
+            log_channels: Support::Yes,
+            input_end: Support::Yes,
         }
     }
 

@@ -75,10 +75,11 @@ pub trait Engine: Send + Sync + 'static {
     /// When the engine cannot take up the wish.
     async fn drained(&self, pod: &PodId) -> Result<(), EngineError>;
 
-    /// Stops a pod and starts it again in place (bare pods, liveness, "restart" by hand).
+    /// Stops a pod and starts it again ("restart" by hand): in place where the engine can, else by another pod
+    /// ([`Capabilities::restarts`]). Either way it is reported `stopping` first and drained (law 5).
     ///
     /// # Errors
-    /// [`EngineError::NoSuchPod`].
+    /// [`EngineError::NoSuchPod`]; [`EngineError::Refused`] for a task where pods are replaced.
     async fn restart(&self, pod: &PodId) -> Result<(), EngineError>;
 
     /// Stops one pod of a workload for good; a replicated workload gets a new one in its place.
@@ -204,6 +205,26 @@ pub struct Capabilities {
     pub builds: Support,
     /// Can volumes be held to their size?
     pub volume_sizes: Support,
+    /// What [`Engine::restart`] does.
+    pub restarts: Restarts,
+    /// Do the names of a pod lead to it that are no names of its workload: its own where it is one of several, and those
+    /// with dots?
+    pub own_names: Support,
+    /// Is it known which of its two outputs a line of a pod's log came from? Else all lines count as standard output.
+    pub log_channels: Support,
+    /// Can a command in a pod be told that its input has ended? Where that shows only at the first command, it is
+    /// [`Support::No`] until then.
+    pub input_end: Support,
+}
+
+/// What a restart of a pod does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restarts {
+    /// The same pod begins again, with its name and address.
+    InPlace,
+    /// Another pod takes its place: at once and under another name where it is one of several, after its end and under
+    /// the same name where it is the only one. Tasks cannot be restarted.
+    Replaces,
 }
 
 /// Is something there?

@@ -39,6 +39,23 @@ pub enum EngineError {
     /// The engine refused: the request can never succeed as it is.
     #[error("the engine refused: {0}")]
     Refused(String),
+    /// The engine does not know who asks, or no more: the credentials are wrong or expired.
+    #[error("the engine does not accept the platform's credentials: {0}")]
+    Credentials(String),
+    /// The engine knows who asks, and forbids it.
+    #[error("the platform may not do that: {what}; {grant}")]
+    Forbidden {
+        /// What is forbidden, with verb and resource.
+        what: String,
+        /// How it is allowed.
+        grant: String,
+    },
+    /// Something that is not the platform's own is in the way. It is left alone.
+    #[error("{0} exists and is not this platform's: it is left alone")]
+    Foreign(String),
+    /// Somebody else changed what the platform made. Their change is left as it is.
+    #[error("somebody else changed it: {0}")]
+    Conflict(String),
     /// The engine has no room: memory, disk, addresses.
     #[error("no room: {0}")]
     Full(String),
@@ -68,7 +85,7 @@ impl EngineError {
     pub const fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable(_) | Self::Full(_) | Self::Failed { .. }
+            Self::Unavailable(_) | Self::Credentials(_) | Self::Full(_) | Self::Failed { .. }
         )
     }
 }

@@ -20,6 +20,6 @@ pub mod sim;
 pub mod stream;
 
 pub use engine::{
-    Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Support, VolumeInfo,
+    Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
 pub use error::EngineError;

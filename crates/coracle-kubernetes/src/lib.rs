@@ -1,6 +1,49 @@
 //! Kubernetes as Coracle's engine.
+//!
+//! Theory of operation: wishes (workloads) come in through [`KubernetesEngine`]'s [`coracle_engine::Engine`] and are kept
+//! in memory; what exists is read from watches. A pure planner compares the two whenever either changed and names what
+//! to do; one task at most is at a workload. All that a restart of this process needs stands in labels and annotations of
+//! the cluster's objects, and everything is written by server-side apply, without force.
+//!
+//! | module | what is in it |
+//! |---|---|
+//! | [`config`] | what the engine is told once |
+//! | [`rbac`] | what it must be allowed |
+//! | `engine` | the port's methods |
+//! | `client`, `discovery` | the API server: errors made from its answers, what it has |
+//! | `facts`, `naming`, `quantity` | what stands on objects, how they are called, how they count |
+//! | `object` | from wishes to objects (pure) |
+//! | `phase` | from a pod to its status (pure) |
+//! | `plan` | from wish and objects to steps (pure) |
+//! | `state` | wishes and objects, and what watchers are told |
+//! | `reconcile`, `operate` | changes and what follows; the steps |
+//! | `observe` | watches |
+//! | `project`, `volume` | namespaces, claims |
+//! | `logs`, `session`, `stats`, `node` | what is asked of running pods, and of nodes |
+//! | `image` | images, asked from their registries |
 
+mod client;
 pub mod config;
+mod discovery;
+mod engine;
+mod facts;
+mod image;
+mod logs;
+mod naming;
+mod node;
+mod object;
+mod observe;
+mod operate;
+mod phase;
+mod plan;
+mod project;
+mod quantity;
 pub mod rbac;
+mod reconcile;
+mod session;
+mod state;
+mod stats;
+mod volume;
 
 pub use config::KubernetesConfig;
+pub use engine::KubernetesEngine;

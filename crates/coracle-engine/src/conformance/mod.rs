@@ -90,6 +90,11 @@ pub trait World: Send + Sync {
         Support::Yes
     }
 
+    /// An image to ask [`Engine::resolve_image`] for: at a registry where the engine has no images of its own.
+    async fn resolvable(&self) -> ImageRef {
+        self.image()
+    }
+
     /// Where builds can be pushed to, with a tag that is not taken; nothing when this world has no registry.
     async fn push_target(&self) -> Option<ImageRef> {
         None
@@ -119,8 +124,23 @@ pub trait Foreign: Send + Sync {
 /// One `#[tokio::test]` for each case of the suite, or all of them in a row.
 #[macro_export]
 macro_rules! engine_conformance {
+    // Where there may be nothing to test on: an optional factory.
+    (#[$attr:meta] where $factory:expr) => {
+        $crate::engine_conformance! { @list optional #[$attr] $factory }
+    };
     (#[$attr:meta] $factory:expr) => {
         $crate::engine_conformance! { @list tests #[$attr] $factory }
+    };
+    (@optional #[$attr:meta] $factory:expr ; $($case:ident)*) => {
+        $(
+            #[$attr]
+            async fn $case() {
+                let Some(factory) = $factory else { return };
+                let bench = $crate::conformance::Bench::open(&factory).await;
+                $crate::conformance::case::$case(&bench).await;
+                bench.close().await;
+            }
+        )*
     };
     (@tests #[$attr:meta] $factory:expr ; $($case:ident)*) => {
         $(

@@ -21,7 +21,7 @@ use super::state::{Daemon, State};
 use super::watch::{self, Wish};
 use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
 use crate::engine::{
-    Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Support, VolumeInfo,
+    Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
 use crate::error::EngineError;
 use crate::fault::{Answer, Verb, unavailable};
@@ -116,6 +116,10 @@ impl Engine for SimEngine {
             name: "sim",
             builds: Support::Yes,
             volume_sizes: Support::No,
+            restarts: Restarts::InPlace,
+            own_names: Support::Yes,
+            log_channels: Support::Yes,
+            input_end: Support::Yes,
         }
     }
 

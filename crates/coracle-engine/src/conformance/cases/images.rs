@@ -92,7 +92,8 @@ pub async fn a_volume_in_use_is_not_removed(t: &Bench) {
 
 /// An image that is here is taken as it is, and pinned.
 pub async fn a_local_image_is_resolved(t: &Bench) {
-    let info = t.engine().resolve_image(&t.world().image(), None).await;
+    let image = t.world().resolvable().await;
+    let info = t.engine().resolve_image(&image, None).await;
     let info = info.given("resolve_image");
     assert_eq!(info.ports, [8080]);
     assert!(info.bytes > 0);

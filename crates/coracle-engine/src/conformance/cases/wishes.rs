@@ -11,7 +11,8 @@ use coracle_model::release::{CommandLine, ReleaseNumber};
 use coracle_model::workload::{ObservedPod, Owner, PodId, Terminal, Workload, WorkloadKind};
 
 use crate::conformance::bench::{Bench, Given as _};
-use crate::engine::Support;
+use crate::conformance::watcher::Watcher;
+use crate::engine::{Restarts, Support};
 use crate::error::EngineError;
 use crate::stream::{ExecRequest, LogRequest};
 
@@ -194,6 +195,9 @@ pub async fn a_restart_keeps_the_pod(t: &Bench) {
     let before = t.running(&web).await.remove(0);
     let mut watcher = t.watcher();
     t.engine().restart(&before.id).await.given("restart");
+    if t.engine().capabilities().restarts == Restarts::Replaces {
+        return replaced(t, &web, &before, &mut watcher).await;
+    }
     watcher
         .until("it is reported stopping", |seen| {
             seen.all_in(&web.id, 1, PodPhase::Stopping)
@@ -207,6 +211,30 @@ pub async fn a_restart_keeps_the_pod(t: &Bench) {
     assert_eq!(after.id, before.id);
     assert_eq!(after.status.address, before.status.address);
     assert!(after.status.started > before.status.started);
+}
+
+/// Where a pod cannot begin again, another takes its place; the only one keeps its name.
+async fn replaced(t: &Bench, web: &Workload, before: &ObservedPod, watcher: &mut Watcher) {
+    watcher
+        .until("it is reported stopping", |seen| {
+            let leaving = seen.in_phase(&web.id, PodPhase::Stopping);
+            leaving.iter().any(|pod| pod.id == before.id).then_some(())
+        })
+        .await;
+    watcher
+        .until("another is ready in its place", |seen| {
+            let pod = seen.all_in(&web.id, 1, PodPhase::Ready)?.pop()?;
+            (pod.id != before.id).then_some(())
+        })
+        .await;
+    let alone = t.single("alone");
+    let before = t.running(&alone).await.remove(0);
+    t.engine().restart(&before.id).await.given("restart");
+    t.until("another has its name", |seen| {
+        let pod = seen.all_in(&alone.id, 1, PodPhase::Ready)?.pop()?;
+        (pod.id == before.id && pod.created > before.created).then_some(())
+    })
+    .await;
 }
 
 /// What there is not cannot be used, and that is said as such; what is already so is no error.

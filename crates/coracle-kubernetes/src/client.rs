@@ -1,0 +1,251 @@
+//! The connection to the API server, and errors made from its answers.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use coracle_engine::EngineError;
+use kube::api::{Patch, PatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{NamespaceResourceScope, Status};
+use kube::{Api, Client, Config, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{Access, KubernetesConfig};
+use crate::facts::{MANAGER, is_ours};
+use crate::rbac;
+
+/// For a connection to the API server.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Words of the API server that are passed on.
+const WORDS: usize = 600;
+
+/// Makes the client. Nothing is asked yet: the API server need not be up.
+pub(crate) async fn client(config: &KubernetesConfig) -> Result<Client, EngineError> {
+    let refused = |error: &dyn std::error::Error| {
+        EngineError::Refused(format!("the way to the cluster: {}", chain(error)))
+    };
+    let mut access = match &config.access {
+        Access::Infer => Config::infer().await.map_err(|e| refused(&e))?,
+        Access::InCluster => Config::incluster().map_err(|e| refused(&e))?,
+        Access::Kubeconfig { path, context } => {
+            let file = Kubeconfig::read_from(path).map_err(|e| refused(&e))?;
+            let options = KubeConfigOptions {
+                context: context.clone(),
+                ..KubeConfigOptions::default()
+            };
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .map_err(|e| refused(&e))?
+        }
+    };
+    access.connect_timeout = Some(CONNECT);
+    Client::try_from(access).map_err(|e| refused(&e))
+}
+
+/// An error and what caused it, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What the API server answered, as the port's error.
+pub(crate) fn engine_error(error: kube::Error) -> EngineError {
+    match error {
+        kube::Error::Api(status) => answered(&status),
+        kube::Error::Auth(error) => EngineError::Credentials(chain(&error)),
+        kube::Error::SerdeError(error) => EngineError::Failed {
+            message: "the API server's answer cannot be read".to_owned(),
+            source: Some(Box::new(error)),
+        },
+        other => EngineError::Unavailable(Box::new(other)),
+    }
+}
+
+fn answered(status: &Status) -> EngineError {
+    let words: String = status.message.chars().take(WORDS).collect();
+    match status.code {
+        401 => EngineError::Credentials(words),
+        403 => match forbidden(&words) {
+            Some(grant) => EngineError::Forbidden { what: words, grant },
+            None if words.contains("exceeded quota") => EngineError::Full(words),
+            None => EngineError::Refused(words),
+        },
+        409 if words.contains("Apply failed") => EngineError::Conflict(words),
+        400 | 405 | 406 | 415 | 422 => EngineError::Refused(words),
+        429 | 500.. => {
+            EngineError::Unavailable(Box::new(kube::Error::Api(Box::new(status.clone()))))
+        }
+        _ => EngineError::Failed {
+            message: words,
+            source: None,
+        },
+    }
+}
+
+/// The API server's own sentence, such as `pods is forbidden: User "u" cannot list resource "pods" in API group "" at the
+/// cluster scope`: the rule that would grant it. Nothing when the refusal is no matter of rights.
+fn forbidden(words: &str) -> Option<String> {
+    let (_, rest) = words.split_once(" cannot ")?;
+    let (verb, rest) = rest.split_once(" resource ")?;
+    let quoted = |text: &str| Some(text.split('"').nth(1)?.to_owned());
+    let resource = quoted(rest)?;
+    let group = rest
+        .split_once(" in API group ")
+        .and_then(|(_, g)| quoted(g))?;
+    Some(rbac::grant(&group, &resource, verb))
+}
+
+/// Is it "there is no such thing"?
+pub(crate) fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Is it "it is not as you said it was", or "it exists already"?
+pub(crate) fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// That there was none is no error.
+pub(crate) fn ignore_missing<T>(result: Result<T, kube::Error>) -> Result<(), EngineError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) if is_missing(&error) => Ok(()),
+        Err(error) => Err(engine_error(error)),
+    }
+}
+
+/// Server-side apply, never by force.
+pub(crate) async fn apply<K>(api: &Api<K>, name: &str, object: &Value) -> Result<K, EngineError>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let parameters = PatchParams::apply(MANAGER);
+    api.patch(name, &parameters, &Patch::Apply(object))
+        .await
+        .map_err(engine_error)
+}
+
+/// Server-side apply of something that nobody watches for us: what has its name and is not ours is not touched.
+pub(crate) async fn apply_own<K>(
+    api: &Api<K>,
+    platform: &str,
+    name: &str,
+    object: &Value,
+) -> Result<K, EngineError>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+    K::DynamicType: Default,
+{
+    if let Some(found) = api.get_metadata_opt(name).await.map_err(engine_error)?
+        && !is_ours(&found.metadata, platform)
+    {
+        return Err(foreign::<K>(found.metadata.namespace.as_deref(), name));
+    }
+    apply(api, name, object).await
+}
+
+/// What stands in the way.
+pub(crate) fn foreign<K: Resource>(namespace: Option<&str>, name: &str) -> EngineError
+where
+    K::DynamicType: Default,
+{
+    let kind = K::kind(&K::DynamicType::default()).to_lowercase();
+    match namespace {
+        Some(namespace) => EngineError::Foreign(format!("the {kind} {namespace}/{name}")),
+        None => EngineError::Foreign(format!("the {kind} {name}")),
+    }
+}
+
+/// Changes some fields of metadata, as field manager `coracle`.
+pub(crate) async fn merge<K>(api: &Api<K>, name: &str, change: &Value) -> Result<K, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch(name, &parameters, &Patch::Merge(change)).await
+}
+
+/// Adds an owner to an object, beside those that it has, so that it goes when the last of them goes.
+pub(crate) async fn own<K, O>(api: &Api<K>, name: &str, owner: &O) -> Result<(), EngineError>
+where
+    K: Clone + Debug + DeserializeOwned,
+    O: Resource<DynamicType = ()>,
+{
+    let Some(uid) = owner.meta().uid.clone() else {
+        return Ok(());
+    };
+    let change = serde_json::json!({ "metadata": { "ownerReferences": [{
+        "apiVersion": O::api_version(&()),
+        "kind": O::kind(&()),
+        "name": owner.name_any(),
+        "uid": uid,
+    }]}});
+    let parameters = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    // Strategic: the list of owners is merged by uid.
+    api.patch(name, &parameters, &Patch::Strategic(&change))
+        .await
+        .map(|_| ())
+        .map_err(engine_error)
+}
+
+/// Objects of a kind in a namespace.
+pub(crate) fn within<K>(client: &Client, namespace: &str) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    Api::namespaced(client.clone(), namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16, message: &str) -> EngineError {
+        let status = Status {
+            code,
+            ..Status::failure(message, "")
+        };
+        engine_error(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_is_forbidden_says_how_it_is_granted() {
+        let words = r#"deployments.apps is forbidden: User "system:serviceaccount:coracle:coracle" cannot patch resource "deployments" in API group "apps" in the namespace "coracle-shop""#;
+        let text = status(403, words).to_string();
+        assert!(text.contains(r#"apiGroups: ["apps"]"#), "{text}");
+        assert!(text.contains(r#"verbs: ["patch"]"#), "{text}");
+    }
+
+    #[test]
+    fn answers_have_types() {
+        assert!(matches!(
+            status(401, "Unauthorized"),
+            EngineError::Credentials(_)
+        ));
+        let quota = r#"pods "a" is forbidden: exceeded quota: q, requested: pods=1"#;
+        assert!(matches!(status(403, quota), EngineError::Full(_)));
+        let admission = r#"pods "a" is forbidden: violates PodSecurity "restricted:latest""#;
+        assert!(matches!(status(403, admission), EngineError::Refused(_)));
+        let conflict = r#"Apply failed with 1 conflict: conflict with "kubectl": .spec.replicas"#;
+        assert!(matches!(status(409, conflict), EngineError::Conflict(_)));
+        assert!(matches!(status(503, "etcd"), EngineError::Unavailable(_)));
+        assert!(matches!(status(422, "bad"), EngineError::Refused(_)));
+    }
+}

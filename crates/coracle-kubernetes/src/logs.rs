@@ -1,0 +1,278 @@
+//! Logs of pods.
+//!
+//! Theory of operation: the API server gives the log of one run of a container, as text with a time before each line.
+//! Before the current run's comes what is kept of the run before it; following goes on with the next run, until the
+//! pod is gone. Which of the two outputs a line came from is not told, so all count as standard output.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use coracle_engine::EngineError;
+use coracle_engine::stream::{Channel, Follow, LogLine, LogRequest, LogStream};
+use coracle_model::workload::PodId;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
+
+use crate::client::{engine_error, within};
+use crate::object::CONTAINER;
+use crate::phase;
+use crate::state::Core;
+
+/// Lines that wait for their reader.
+const LINES: usize = 256;
+/// A line's time takes so many bytes at most.
+const TIME_BYTES: usize = 40;
+
+type Lines = mpsc::Sender<Result<LogLine, EngineError>>;
+
+/// A pod's log.
+pub(crate) async fn logs(
+    core: &Arc<Core>,
+    id: &PodId,
+    request: LogRequest,
+) -> Result<LogStream, EngineError> {
+    let namespace = core.namespace(&id.project)?;
+    let known = core.with(|state| {
+        state.told(id)?;
+        Some(state.record(id).and_then(|record| {
+            let name = record.live.metadata.name.clone()?;
+            Some((name, record.live.metadata.uid.clone()))
+        }))
+    });
+    let Some(pod) = known else {
+        return Err(EngineError::NoSuchPod(id.clone()));
+    };
+    // What has no pod yet has written nothing.
+    let Some((name, uid)) = pod else {
+        return Ok(futures::stream::empty().boxed());
+    };
+    let reader = Reader {
+        core: Arc::clone(core),
+        id: id.clone(),
+        uid,
+        pods: within(&core.client, &namespace),
+        name,
+        request,
+    };
+    let (lines, stream) = mpsc::channel(LINES);
+    core.config.supervisor.spawn("kubernetes-log", async move {
+        let closed = lines.clone();
+        tokio::select! {
+            result = reader.read(&lines) => {
+                if let Err(error) = result {
+                    drop(lines.send(Err(error)).await);
+                }
+            }
+            () = closed.closed() => {}
+        }
+    });
+    Ok(ReceiverStream::new(stream).boxed())
+}
+
+struct Reader {
+    core: Arc<Core>,
+    id: PodId,
+    uid: Option<String>,
+    pods: Api<Pod>,
+    name: String,
+    request: LogRequest,
+}
+
+/// One run of the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    /// The pod is gone.
+    Gone,
+    /// The container was never started.
+    None,
+    /// It was started again so often.
+    Number(i32),
+}
+
+impl Reader {
+    fn run_now(&self, state: &crate::state::State) -> Run {
+        let Some(record) = state.record(&self.id) else {
+            return Run::Gone;
+        };
+        if record.live.metadata.uid != self.uid {
+            return Run::Gone;
+        }
+        match phase::container(&record.live) {
+            Some(container) => {
+                let begun = container
+                    .state
+                    .as_ref()
+                    .is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+                if begun || container.restart_count > 0 {
+                    Run::Number(container.restart_count)
+                } else {
+                    Run::None
+                }
+            }
+            None => Run::None,
+        }
+    }
+
+    async fn read(&self, lines: &Lines) -> Result<(), EngineError> {
+        let mut run = self.core.with(|state| self.run_now(state));
+        let mut first = true;
+        loop {
+            match run {
+                Run::Gone => return Ok(()),
+                Run::None => {
+                    if self.request.follow == Follow::No {
+                        return Ok(());
+                    }
+                }
+                Run::Number(number) => {
+                    let follow = self.request.follow == Follow::Yes;
+                    if first && number > 0 && self.request.tail.is_none() {
+                        self.kept(lines).await?;
+                    }
+                    let tail = self.request.tail.filter(|_| first).map(i64::from);
+                    let begun = self.run_of(lines, follow, tail, false).await;
+                    first = false;
+                    match begun {
+                        Ok(()) => {}
+                        // The container is between two runs, or the pod goes away just now.
+                        Err(EngineError::Refused(_) | EngineError::Failed { .. }) if follow => {}
+                        Err(error) => return Err(error),
+                    }
+                    if !follow {
+                        return Ok(());
+                    }
+                }
+            }
+            let before = run;
+            let ended = move |state: &crate::state::State| {
+                state
+                    .record(&self.id)
+                    .is_some_and(|record| phase::has_ended(&record.live))
+            };
+            run = self
+                .core
+                .when(|state| {
+                    let now = self.run_now(state);
+                    if now != before {
+                        return Some(now);
+                    }
+                    // What has ended for good writes nothing more.
+                    ended(state).then_some(Run::Gone)
+                })
+                .await;
+        }
+    }
+
+    /// What is kept of the run before, as far as the request reaches back.
+    async fn kept(&self, lines: &Lines) -> Result<(), EngineError> {
+        let tail = self.request.tail.map(i64::from);
+        match self.run_of(lines, false, tail, true).await {
+            // It may have been cleaned away.
+            Ok(()) | Err(EngineError::Refused(_) | EngineError::Failed { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn run_of(
+        &self,
+        lines: &Lines,
+        follow: bool,
+        tail: Option<i64>,
+        previous: bool,
+    ) -> Result<(), EngineError> {
+        // The API counts from now; the lines themselves say exactly.
+        let since = self.request.since;
+        let since_seconds =
+            since.map(|at| (Utc::now() - at).num_seconds().saturating_add(1).max(1));
+        let parameters = LogParams {
+            container: Some(CONTAINER.to_owned()),
+            follow,
+            previous,
+            timestamps: true,
+            tail_lines: tail,
+            since_seconds,
+            ..LogParams::default()
+        };
+        let log = self
+            .pods
+            .log_stream(&self.name, &parameters)
+            .await
+            .map_err(engine_error)?;
+        let mut log = log.compat();
+        while let Some(line) = read_line(&mut log).await {
+            let line = parse(&line);
+            if since.is_some_and(|since| line.at < since) {
+                continue;
+            }
+            if lines.send(Ok(line)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line without its end, or a piece of one that is too long. Nothing at the end of all.
+async fn read_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
+    const MOST: usize = LogLine::MOST_BYTES + TIME_BYTES;
+    let mut line = Vec::new();
+    loop {
+        // A connection that breaks ends the log as its end does.
+        let buffer = log.fill_buf().await.unwrap_or_default();
+        if buffer.is_empty() {
+            return (!line.is_empty()).then_some(line);
+        }
+        let room = MOST - line.len();
+        let piece = &buffer[..buffer.len().min(room)];
+        if let Some(end) = piece.iter().position(|b| *b == b'\n') {
+            line.extend_from_slice(&piece[..end]);
+            log.consume(end + 1);
+            return Some(line);
+        }
+        let taken = piece.len();
+        line.extend_from_slice(piece);
+        log.consume(taken);
+        if line.len() >= MOST {
+            return Some(line);
+        }
+    }
+}
+
+fn parse(line: &[u8]) -> LogLine {
+    let text = String::from_utf8_lossy(line);
+    let text = text.strip_suffix('\r').unwrap_or(&text);
+    let (at, text) = text.split_once(' ').unwrap_or((text, ""));
+    match DateTime::parse_from_rfc3339(at) {
+        Ok(at) => LogLine {
+            at: at.with_timezone(&Utc),
+            channel: Channel::Stdout,
+            text: text.to_owned(),
+        },
+        // The rest of a line that was too long.
+        Err(_) => LogLine {
+            at: Utc::now(),
+            channel: Channel::Stdout,
+            text: String::from_utf8_lossy(line).into_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_begins_with_its_time() {
+        let line = parse(b"2026-11-23T10:00:00.123456789Z hello world");
+        assert_eq!(line.text, "hello world");
+        assert_eq!(line.at.timestamp_subsec_nanos(), 123_456_789);
+        assert_eq!(parse(b"2026-11-23T10:00:00Z ").text, "");
+        assert_eq!(parse(b"no time here").text, "no time here");
+    }
+}

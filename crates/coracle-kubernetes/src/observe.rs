@@ -1,0 +1,276 @@
+//! What the cluster tells: watches on pods, Deployments, Jobs, nodes and warnings. Nothing is polled.
+//!
+//! Theory of operation: each watch lists everything once and then follows; when it breaks (the API server is away, the
+//! versions it asks for are too old, the credentials have expired) it begins again after a pause that grows, and what a
+//! fresh list does not name is gone. Watchers of the engine see only the differences, so they need no fresh start.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use coracle_model::workload::WorkloadId;
+use coracle_task::Backoff;
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event as Warning, Node, Pod};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+use crate::facts::PLATFORM;
+use crate::node;
+use crate::reconcile::From;
+use crate::state::{Core, Part};
+
+/// More warnings than this are forgotten at once: they are a help, not a record.
+const WARNINGS: usize = 10_000;
+/// Letters of a warning.
+const WORDS: usize = 500;
+
+/// Begins all watches.
+pub(crate) fn spawn(core: &Arc<Core>) {
+    let supervisor = &core.config.supervisor;
+    let own = || watcher::Config::default().labels(&format!("{PLATFORM}={}", core.config.platform));
+    service(core, "kubernetes-pods", own(), take::<Pod>);
+    service(core, "kubernetes-deployments", own(), take::<Deployment>);
+    service(core, "kubernetes-jobs", own(), take::<Job>);
+    service(core, "kubernetes-nodes", watcher::Config::default(), nodes);
+    let warnings = watcher::Config::default().fields("type=Warning");
+    service(core, "kubernetes-warnings", warnings, warned);
+    let ringing = Arc::clone(core);
+    supervisor.service("kubernetes-alarms", Backoff::default(), move || {
+        let core = Arc::clone(&ringing);
+        async move {
+            core.ring().await;
+            Ok::<(), Infallible>(())
+        }
+    });
+}
+
+fn service<K>(
+    core: &Arc<Core>,
+    name: &'static str,
+    config: watcher::Config,
+    take: fn(&Arc<Core>, &mut BTreeSet<Key>, watcher::Event<K>),
+) where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let core = Arc::clone(core);
+    let supervisor = core.config.supervisor.clone();
+    supervisor.service(name, Backoff::default(), move || {
+        let (core, config) = (Arc::clone(&core), config.clone());
+        async move {
+            let api: Api<K> = Api::all(core.client.clone());
+            let mut events = watcher(api, config).default_backoff().boxed();
+            let mut listed = BTreeSet::new();
+            let mut failed = false;
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => {
+                        failed = false;
+                        take(&core, &mut listed, event);
+                    }
+                    Err(error) => {
+                        // Once in a row: it is tried again for as long as it takes.
+                        if !failed {
+                            tracing::warn!(watch = name, %error, "the cluster cannot be watched");
+                        }
+                        failed = true;
+                    }
+                }
+            }
+            Ok::<(), Infallible>(())
+        }
+    });
+}
+
+/// A workload and the name of an object of it.
+type Key = (WorkloadId, String);
+
+/// A kind of object that belongs to workloads.
+trait Own: Resource<DynamicType = ()> + Clone + Sized {
+    const PART: Part;
+    fn take(core: &Arc<Core>, object: Self);
+    /// All that is known, with uids.
+    fn known(core: &Core) -> Vec<(Key, Option<String>)>;
+}
+
+impl Own for Pod {
+    const PART: Part = Part::Pods;
+    fn take(core: &Arc<Core>, object: Self) {
+        core.take_pod(object, From::Watch);
+    }
+    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
+        core.with(|state| {
+            let of = |(id, group): (&WorkloadId, &crate::state::Group)| {
+                let own = |(name, pod): (&String, &crate::state::PodRecord)| {
+                    ((id.clone(), name.clone()), pod.live.metadata.uid.clone())
+                };
+                group.pods.iter().map(own).collect::<Vec<_>>()
+            };
+            state.groups.iter().flat_map(of).collect()
+        })
+    }
+}
+
+impl Own for Deployment {
+    const PART: Part = Part::Sets;
+    fn take(core: &Arc<Core>, object: Self) {
+        core.take_set(object, From::Watch);
+    }
+    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
+        core.with(|state| {
+            let mut known = Vec::new();
+            for (id, group) in &state.groups {
+                for (name, set) in &group.sets {
+                    known.push(((id.clone(), name.clone()), set.live.metadata.uid.clone()));
+                }
+            }
+            known
+        })
+    }
+}
+
+impl Own for Job {
+    const PART: Part = Part::Jobs;
+    fn take(core: &Arc<Core>, object: Self) {
+        core.take_job(object, From::Watch);
+    }
+    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
+        core.with(|state| {
+            let mut known = Vec::new();
+            for (id, group) in &state.groups {
+                for (name, job) in &group.jobs {
+                    known.push(((id.clone(), name.clone()), job.live.metadata.uid.clone()));
+                }
+            }
+            known
+        })
+    }
+}
+
+fn take<K: Own>(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<K>) {
+    let key = |object: &K| {
+        let facts = core.own(object.meta())?;
+        Some((facts.id(), object.name_any()))
+    };
+    match event {
+        watcher::Event::Init => listed.clear(),
+        watcher::Event::InitApply(object) => {
+            listed.extend(key(&object));
+            K::take(core, object);
+        }
+        watcher::Event::InitDone => {
+            for ((id, name), uid) in K::known(core) {
+                if !listed.contains(&(id.clone(), name.clone())) {
+                    core.drop_object(K::PART, &id, &name, uid.as_deref());
+                }
+            }
+            listed.clear();
+            loaded(core, K::PART);
+        }
+        watcher::Event::Apply(object) => K::take(core, object),
+        watcher::Event::Delete(object) => {
+            let version = crate::state::version(object.meta().resource_version.as_deref());
+            core.with(|state| state.saw(K::PART, version));
+            if let Some((id, name)) = key(&object) {
+                core.drop_object(K::PART, &id, &name, object.meta().uid.as_deref());
+            }
+        }
+    }
+}
+
+fn loaded(core: &Arc<Core>, part: Part) {
+    if core.with(|state| state.loaded(part)) {
+        let ids: Vec<WorkloadId> = core.with(|state| state.groups.keys().cloned().collect());
+        for id in ids {
+            core.reconcile(&id);
+        }
+    }
+    core.touch();
+}
+
+fn nodes(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Node>) {
+    // Nodes belong to no workload; what is known is compared by name alone.
+    listed.clear();
+    match event {
+        watcher::Event::Init => core.with(|state| state.listed_nodes.clear()),
+        watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
+            let name = node.name_any();
+            let node = node::read(&node);
+            core.with(|state| {
+                state.listed_nodes.insert(name);
+                state.set_node(node);
+            });
+        }
+        watcher::Event::InitDone => {
+            core.with(|state| {
+                let gone: Vec<String> = state
+                    .nodes
+                    .keys()
+                    .filter(|name| !state.listed_nodes.contains(*name))
+                    .cloned()
+                    .collect();
+                for name in gone {
+                    state.forget_node(&name);
+                }
+            });
+            loaded(core, Part::Nodes);
+        }
+        watcher::Event::Delete(node) => core.with(|state| state.forget_node(&node.name_any())),
+    }
+    core.touch();
+}
+
+fn warned(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Warning>) {
+    listed.clear();
+    let (watcher::Event::Apply(warning) | watcher::Event::InitApply(warning)) = event else {
+        return;
+    };
+    let (object, message) = (
+        &warning.involved_object,
+        warning.message.unwrap_or_default(),
+    );
+    let matters = matches!(object.kind.as_deref(), Some("Pod" | "Job"));
+    let namespace = object.namespace.as_deref().unwrap_or_default();
+    if !matters || !namespace.starts_with(&core.config.namespace_prefix) {
+        return;
+    }
+    let Some(uid) = object.uid.clone() else {
+        return;
+    };
+    // That a crash is followed by a pause is told better by the container's own state.
+    if matches!(
+        warning.reason.as_deref(),
+        Some("BackOff" | "FailedScheduling")
+    ) {
+        return;
+    }
+    let message: String = message.chars().take(WORDS).collect();
+    core.with(|state| {
+        if state.warnings.len() >= WARNINGS {
+            state.warnings.clear();
+        }
+        state.warnings.insert(uid.clone(), message);
+        let of = |group: &crate::state::Group| {
+            group
+                .pods
+                .values()
+                .any(|p| p.live.metadata.uid.as_ref() == Some(&uid))
+                || group
+                    .jobs
+                    .values()
+                    .any(|j| j.live.metadata.uid.as_ref() == Some(&uid))
+        };
+        let id = state
+            .groups
+            .iter()
+            .find(|(_, group)| of(group))
+            .map(|(id, _)| id.clone());
+        if let Some(id) = id {
+            state.publish(&id);
+        }
+    });
+}

@@ -1,0 +1,243 @@
+//! Projects: namespaces with what stands in them from the start.
+//!
+//! Theory of operation: a namespace is made or checked once in this process's life, and again when it turns out to be
+//! gone. One that exists without this platform's label is somebody else's: nothing is put into it. A project is removed
+//! by removing its own objects; the namespace itself goes only when neither volumes nor other people's objects are left.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use coracle_engine::EngineError;
+use coracle_model::name::ProjectName;
+use coracle_model::workload::WorkloadId;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{
+    Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
+};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, ListParams};
+use kube::core::NamespaceResourceScope;
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Resource, ResourceExt as _};
+
+use crate::client::{apply, apply_own, engine_error, foreign, ignore_missing, within};
+use crate::facts::{PLATFORM, is_ours};
+use crate::object::{self, NETWORK_POLICY, PULL_SECRET, QUOTA};
+use crate::state::Core;
+
+/// For a namespace to be gone.
+const GONE: Duration = Duration::from_mins(2);
+
+/// Projects whose namespaces were made or checked. The lock of one is held while it is made or removed.
+#[derive(Default)]
+pub(crate) struct Projects(Mutex<HashMap<ProjectName, Arc<tokio::sync::Mutex<Made>>>>);
+
+/// Is a namespace there, as far as we know?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// Not asked, or gone.
+    #[default]
+    Unknown,
+    /// It is there and ours.
+    Yes,
+}
+
+impl Projects {
+    fn of(&self, project: &ProjectName) -> Arc<tokio::sync::Mutex<Made>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(project.clone()).or_default())
+    }
+
+    /// It turned out to be gone.
+    pub(crate) fn forget(&self, project: &ProjectName) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.remove(project);
+    }
+}
+
+/// Makes sure that a project has its namespace, and says its name.
+pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<String, EngineError> {
+    let name = core.namespace(project)?;
+    let made = core.projects.of(project);
+    let mut made = made.lock().await;
+    if *made == Made::Yes {
+        return Ok(name);
+    }
+    let namespaces: Api<Namespace> = Api::all(core.client.clone());
+    let found = namespaces.get_opt(&name).await.map_err(engine_error)?;
+    if let Some(found) = &found {
+        if !is_ours(&found.metadata, &core.config.platform) {
+            return Err(foreign::<Namespace>(None, &name));
+        }
+        if found.metadata.deletion_timestamp.is_some() {
+            until_gone(&namespaces, found).await?;
+        }
+    }
+    let wish = object::namespace(&core.config, project, &name);
+    apply(&namespaces, &name, &wish).await?;
+    let policies: Api<NetworkPolicy> = within(&core.client, &name);
+    let platform = &core.config.platform;
+    let wish = object::network_policy(&core.config, project);
+    apply_own(&policies, platform, NETWORK_POLICY, &wish).await?;
+    if let Some(hard) = &core.config.quota {
+        let quotas: Api<ResourceQuota> = within(&core.client, &name);
+        let wish = object::quota(&core.config, project, hard);
+        apply_own(&quotas, platform, QUOTA, &wish).await?;
+    }
+    if let Some(wish) = object::pull_secret(&core.config, project) {
+        let secrets: Api<Secret> = within(&core.client, &name);
+        apply_own(&secrets, platform, PULL_SECRET, &wish).await?;
+    }
+    *made = Made::Yes;
+    Ok(name)
+}
+
+async fn until_gone(namespaces: &Api<Namespace>, found: &Namespace) -> Result<(), EngineError> {
+    let (name, uid) = (found.name_any(), found.uid().unwrap_or_default());
+    let gone = await_condition(namespaces.clone(), &name, conditions::is_deleted(&uid));
+    let failed = |message: String| EngineError::Failed {
+        message,
+        source: None,
+    };
+    match tokio::time::timeout(GONE, gone).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(failed(format!("namespace {name} is not gone yet: {error}"))),
+        Err(_elapsed) => Err(failed(format!(
+            "namespace {name} is being deleted and still there after {GONE:?}: see its conditions"
+        ))),
+    }
+}
+
+/// Removes a project: its objects, and its namespace when nothing of worth is left in it.
+pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<(), EngineError> {
+    let name = core.namespace(project)?;
+    core.with(|state| {
+        let ids: Vec<WorkloadId> = state
+            .groups
+            .keys()
+            .filter(|id| id.project == *project)
+            .cloned()
+            .collect();
+        for id in ids {
+            if let Some(group) = state.groups.get_mut(&id) {
+                group.wish = None;
+                group.trouble = None;
+            }
+            state.publish(&id);
+        }
+    });
+    let made = core.projects.of(project);
+    let mut made = made.lock().await;
+    let namespaces: Api<Namespace> = Api::all(core.client.clone());
+    let Some(found) = namespaces.get_opt(&name).await.map_err(engine_error)? else {
+        *made = Made::Unknown;
+        return Ok(());
+    };
+    if !is_ours(&found.metadata, &core.config.platform) {
+        // Nothing of ours was ever put there.
+        return Ok(());
+    }
+    *made = Made::Unknown;
+    if found.metadata.deletion_timestamp.is_some() {
+        return until_gone(&namespaces, &found).await;
+    }
+    let stranger = stranger(core, &name).await?;
+    let volumes = list::<PersistentVolumeClaim>(core, &name).await?;
+    if stranger.is_none() && volumes.is_empty() {
+        ignore_missing(namespaces.delete(&name, &DeleteParams::background()).await)?;
+        return until_gone(&namespaces, &found).await;
+    }
+    tracing::info!(
+        namespace = name,
+        volumes = volumes.len(),
+        ?stranger,
+        "the namespace stays"
+    );
+    remove_own::<Deployment>(core, &name).await?;
+    remove_own::<Job>(core, &name).await?;
+    remove_own::<Pod>(core, &name).await?;
+    remove_each::<Service>(core, &name).await?;
+    remove_own::<Secret>(core, &name).await?;
+    remove_each::<NetworkPolicy>(core, &name).await?;
+    remove_each::<ResourceQuota>(core, &name).await
+}
+
+fn ours(core: &Core) -> String {
+    format!("{PLATFORM}={}", core.config.platform)
+}
+
+async fn list<K>(core: &Core, namespace: &str) -> Result<Vec<K>, EngineError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = within(&core.client, namespace);
+    let found = api.list(&ListParams::default().labels(&ours(core))).await;
+    Ok(found.map_err(engine_error)?.items)
+}
+
+async fn remove_own<K>(core: &Core, namespace: &str) -> Result<(), EngineError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = within(&core.client, namespace);
+    let own = ListParams::default().labels(&ours(core));
+    let removed = api
+        .delete_collection(&DeleteParams::background(), &own)
+        .await;
+    ignore_missing(removed)
+}
+
+/// For kinds that cannot be deleted as a collection in every version.
+async fn remove_each<K>(core: &Core, namespace: &str) -> Result<(), EngineError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = within(&core.client, namespace);
+    for object in list::<K>(core, namespace).await? {
+        ignore_missing(
+            api.delete(&object.name_any(), &DeleteParams::background())
+                .await,
+        )?;
+    }
+    Ok(())
+}
+
+/// Something in a project's namespace that is not ours and would go with it.
+async fn stranger(core: &Core, namespace: &str) -> Result<Option<String>, EngineError> {
+    let others = ListParams::default().labels(&format!("{PLATFORM}!={}", core.config.platform));
+    macro_rules! first_of {
+        ($kind:ty) => {{
+            let api: Api<$kind> = within(&core.client, namespace);
+            let found = api.list_metadata(&others).await.map_err(engine_error)?;
+            let worth = |name: &str| name != "kubernetes";
+            if let Some(object) = found.items.iter().find(|o| worth(&o.name_any())) {
+                let kind = <$kind as Resource>::kind(&()).to_lowercase();
+                return Ok(Some(format!("{kind} {namespace}/{}", object.name_any())));
+            }
+        }};
+    }
+    first_of!(Pod);
+    first_of!(Deployment);
+    first_of!(Job);
+    first_of!(Service);
+    first_of!(PersistentVolumeClaim);
+    // Every namespace has secrets of its own, the tokens of its service accounts.
+    let secrets: Api<Secret> = within(&core.client, namespace);
+    let fields = others.fields("type!=kubernetes.io/service-account-token");
+    let found = secrets.list_metadata(&fields).await.map_err(engine_error)?;
+    Ok(found
+        .items
+        .first()
+        .map(|secret| format!("secret {namespace}/{}", secret.name_any())))
+}

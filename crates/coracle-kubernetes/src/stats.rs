@@ -1,0 +1,196 @@
+//! What pods and nodes use now: from the metrics API where the cluster has it, else from the kubelet's summary through
+//! the API server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use coracle_engine::EngineError;
+use coracle_model::pod::PodStats;
+use coracle_model::workload::PodId;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::client::{engine_error, is_missing};
+use crate::discovery;
+use crate::object::CONTAINER;
+use crate::phase;
+use crate::quantity;
+use crate::session::running;
+use crate::state::Core;
+
+/// Processor time of pods when they were last looked at.
+#[derive(Default)]
+pub(crate) struct Samples(Mutex<HashMap<PodId, (Instant, u64)>>);
+
+impl Samples {
+    /// Processors in use since the last look.
+    fn exchange(&self, core: &Core, pod: &PodId, nanos: u64) -> Option<f64> {
+        let now = Instant::now();
+        let mut samples = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        core.with(|state| samples.retain(|id, _| state.record(id).is_some()));
+        let (at, before) = samples.insert(pod.clone(), (now, nanos))?;
+        let passed = now.duration_since(at).as_secs_f64();
+        let used = std::time::Duration::from_nanos(nanos.checked_sub(before)?).as_secs_f64();
+        (passed > 0.0).then_some(used / passed)
+    }
+}
+
+/// What a kubelet knows of its node and pods. Only what is read of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Summary {
+    pub(crate) node: NodeSummary,
+    pods: Vec<PodSummary>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct NodeSummary {
+    pub(crate) cpu: CpuSummary,
+    pub(crate) memory: MemorySummary,
+    pub(crate) fs: FsSummary,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct CpuSummary {
+    pub(crate) usage_nano_cores: Option<u64>,
+    usage_core_nano_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct MemorySummary {
+    pub(crate) working_set_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct FsSummary {
+    pub(crate) used_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSummary {
+    pod_ref: PodRef,
+    containers: Vec<ContainerSummary>,
+    network: NetworkSummary,
+    #[serde(alias = "process_stats")]
+    process_stats: ProcessSummary,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodRef {
+    name: String,
+    namespace: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ContainerSummary {
+    name: String,
+    cpu: CpuSummary,
+    memory: MemorySummary,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct NetworkSummary {
+    rx_bytes: Option<u64>,
+    tx_bytes: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ProcessSummary {
+    #[serde(alias = "processCount")]
+    process_count: Option<u64>,
+}
+
+/// An answer of the metrics API.
+#[derive(Debug, Deserialize)]
+struct PodMetrics {
+    containers: Vec<ContainerMetrics>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ContainerMetrics {
+    name: String,
+    usage: HashMap<String, String>,
+}
+
+pub(crate) async fn get<T: DeserializeOwned>(core: &Core, path: &str) -> Result<T, kube::Error> {
+    let request = http::Request::get(path)
+        .body(Vec::new())
+        .map_err(kube::Error::HttpError)?;
+    core.client.request(request).await
+}
+
+/// What a node's kubelet knows.
+pub(crate) async fn summary(core: &Core, node: &str) -> Result<Summary, EngineError> {
+    let path = format!("/api/v1/nodes/{node}/proxy/stats/summary");
+    get(core, &path).await.map_err(engine_error)
+}
+
+pub(crate) async fn stats(core: &Arc<Core>, id: &PodId) -> Result<PodStats, EngineError> {
+    let pod = running(core, id)?;
+    let mut stats = PodStats {
+        memory_limit_bytes: phase::memory_limit(&pod.live),
+        ..PodStats::default()
+    };
+    if discovery::metrics(core).await? {
+        let path = format!(
+            "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods/{}",
+            pod.namespace, pod.name
+        );
+        match get::<PodMetrics>(core, &path).await {
+            Ok(metrics) => {
+                measured(&metrics, &mut stats);
+                return Ok(stats);
+            }
+            // Not measured yet: a pod's first minute.
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(engine_error(error)),
+        }
+    }
+    let node = pod.live.spec.as_ref().and_then(|s| s.node_name.as_deref());
+    let summary = summary(core, node.unwrap_or_default()).await?;
+    let mine = |p: &&PodSummary| p.pod_ref.name == pod.name && p.pod_ref.namespace == pod.namespace;
+    let Some(found) = summary.pods.iter().find(mine) else {
+        return Err(EngineError::Failed {
+            message: "its node has no figures of it yet".to_owned(),
+            source: None,
+        });
+    };
+    let container = found.containers.iter().find(|c| c.name == CONTAINER);
+    if let Some(container) = container {
+        stats.memory_bytes = container.memory.working_set_bytes.unwrap_or_default();
+        stats.cpu_nanos = container.cpu.usage_core_nano_seconds.unwrap_or_default();
+    }
+    stats.network_rx_bytes = found.network.rx_bytes.unwrap_or_default();
+    stats.network_tx_bytes = found.network.tx_bytes.unwrap_or_default();
+    stats.pids = found.process_stats.process_count.unwrap_or_default();
+    stats.cpu = core.samples.exchange(core, id, stats.cpu_nanos);
+    Ok(stats)
+}
+
+fn measured(metrics: &PodMetrics, stats: &mut PodStats) {
+    let Some(container) = metrics.containers.iter().find(|c| c.name == CONTAINER) else {
+        return;
+    };
+    let read = |name: &str| {
+        container
+            .usage
+            .get(name)
+            .and_then(|text| quantity::number(text))
+    };
+    stats.cpu = read("cpu");
+    stats.memory_bytes = container
+        .usage
+        .get("memory")
+        .and_then(|text| quantity::bytes(text))
+        .unwrap_or_default();
+}

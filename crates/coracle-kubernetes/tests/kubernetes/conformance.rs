@@ -1,0 +1,227 @@
+//! The engine's laws, on the real cluster.
+
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use coracle_engine::conformance::{Factory, Foreign, World};
+use coracle_engine::{Engine, Support};
+use coracle_kubernetes::KubernetesEngine;
+use coracle_model::name::ImageRef;
+use coracle_model::workload::PodId;
+use coracle_task::Supervisor;
+
+use crate::ground::{IMAGE, LONG, Platform, kubeconfig};
+
+struct OneCluster {
+    platform: Arc<Platform>,
+    life: Mutex<Option<Supervisor>>,
+}
+
+impl Drop for OneCluster {
+    fn drop(&mut self) {
+        // Or the engine would make again what the platform's end takes away.
+        if let Some(life) = self.life.lock().unwrap().take() {
+            life.token().cancel();
+        }
+    }
+}
+
+struct OnKubernetes(std::path::PathBuf);
+
+#[async_trait]
+impl Factory for OnKubernetes {
+    async fn world(&self) -> Box<dyn World> {
+        Box::new(OneCluster {
+            platform: Arc::new(Platform::new(self.0.clone())),
+            life: Mutex::new(None),
+        })
+    }
+}
+
+#[async_trait]
+impl World for OneCluster {
+    async fn engine(&self) -> Arc<dyn Engine> {
+        let life = Supervisor::new("conformance");
+        let before = self.life.lock().unwrap().replace(life.clone());
+        if let Some(before) = before {
+            before.shutdown(Duration::ZERO).await;
+        }
+        KubernetesEngine::connect(self.platform.config(&life))
+            .await
+            .unwrap()
+    }
+
+    fn image(&self) -> ImageRef {
+        ImageRef::new(IMAGE).unwrap()
+    }
+
+    fn patience(&self) -> Duration {
+        LONG
+    }
+
+    fn probe_interval(&self) -> Duration {
+        // The shortest that a kubelet knows.
+        Duration::from_secs(1)
+    }
+
+    async fn vanish(&self, pod: &PodId) {
+        let namespace = self.platform.namespace(pod.project.as_str());
+        let name = self.platform.real(pod);
+        self.platform.kubectl(&[
+            "delete",
+            "pod",
+            "-n",
+            &namespace,
+            &name,
+            "--force",
+            "--grace-period=0",
+        ]);
+    }
+
+    async fn kill(&self, pod: &PodId) {
+        // The node's processes are this machine's too, wherever its containers are kept.
+        let namespace = self.platform.namespace(pod.project.as_str());
+        let name = self.platform.real(pod);
+        let path = "{.status.containerStatuses[0].containerID}";
+        let id = self.platform.kubectl(&[
+            "get",
+            "pod",
+            "-n",
+            &namespace,
+            &name,
+            "-o",
+            &format!("jsonpath={path}"),
+        ]);
+        let id = id.rsplit('/').next().unwrap().to_owned();
+        let found = Command::new("grep")
+            .args(["-ls", &id])
+            .args(cgroups())
+            .output()
+            .unwrap();
+        let found = String::from_utf8_lossy(&found.stdout).into_owned();
+        let mut killed = false;
+        for file in found.lines() {
+            let pid = file.split('/').nth(2).unwrap();
+            let status = Command::new("kill").args(["-9", pid]).output().unwrap();
+            killed |= status.status.success();
+        }
+        assert!(killed, "{pod} has a process on this machine");
+    }
+
+    fn owns_nodes(&self) -> Support {
+        // Worlds run at the same time; the cases that cordon are run apart.
+        if std::env::var_os("CORACLE_TEST_OWNS_NODES").is_some() {
+            Support::Yes
+        } else {
+            Support::No
+        }
+    }
+
+    async fn foreign(&self) -> Option<Box<dyn Foreign>> {
+        Some(Box::new(Stranger::new(&self.platform)))
+    }
+
+    async fn leftovers(&self) -> Vec<String> {
+        self.platform.objects(
+            "namespaces,deployments,replicasets,jobs,pods,services,secrets,networkpolicies",
+        )
+    }
+
+    async fn close(&self) {
+        let life = self.life.lock().unwrap().take();
+        if let Some(life) = life {
+            life.shutdown(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+fn cgroups() -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap();
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        .map(|pid| format!("/proc/{pid}/cgroup"))
+        .collect()
+}
+
+/// A Deployment in a namespace of somebody else that looks much like the platform's, down to its labels.
+struct Stranger {
+    platform: Arc<Platform>,
+    namespace: String,
+    before: String,
+}
+
+impl Stranger {
+    fn new(platform: &Arc<Platform>) -> Self {
+        let namespace = format!("foreign-{}", platform.id);
+        platform.kubectl(&["create", "namespace", &namespace]);
+        platform.kubectl(&[
+            "create",
+            "deployment",
+            "web-g1",
+            "-n",
+            &namespace,
+            "--image",
+            IMAGE,
+        ]);
+        let label = format!("coracle.io/platform={}", platform.id);
+        platform.kubectl(&[
+            "label",
+            "deployment",
+            "web-g1",
+            "-n",
+            &namespace,
+            &label,
+            "coracle.io/workload=web",
+        ]);
+        platform.kubectl(&[
+            "rollout",
+            "status",
+            "deployment",
+            "web-g1",
+            "-n",
+            &namespace,
+        ]);
+        let before = state(platform, &namespace);
+        Self {
+            platform: Arc::clone(platform),
+            namespace,
+            before,
+        }
+    }
+}
+
+fn state(platform: &Platform, namespace: &str) -> String {
+    let path =
+        "{range .items[*]}{.metadata.uid} {.metadata.generation} {.metadata.labels}{'\\n'}{end}";
+    let path = format!("jsonpath={}", path.replace('\'', "\""));
+    platform.kubectl(&["get", "deployments,pods", "-n", namespace, "-o", &path])
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        drop(
+            self.platform
+                .run(&["delete", "namespace", &self.namespace, "--wait=false"]),
+        );
+    }
+}
+
+#[async_trait]
+impl Foreign for Stranger {
+    async fn untouched(self: Box<Self>) -> Result<(), String> {
+        let after = state(&self.platform, &self.namespace);
+        if after == self.before {
+            Ok(())
+        } else {
+            Err(format!("was {}, is {after}", self.before))
+        }
+    }
+}
+
+coracle_engine::engine_conformance!(
+    #[tokio::test(flavor = "multi_thread")]
+    where kubeconfig().map(OnKubernetes)
+);
