@@ -47,6 +47,6 @@ pub use credentials::{Authentication, PlatformCredential};
 pub use openapi::document;
 pub use password::{PasswordError, hash_password};
 pub use registry_access::RegistryAccess;
-pub use server::{ServeError, serve, serve_within};
+pub use server::{ServeError, serve, serve_registry, serve_within};
 pub use state::{ApiState, StatusSource};
 pub use user::ensure_admin;

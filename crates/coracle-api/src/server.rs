@@ -13,7 +13,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use coracle_control::objects::new_uid;
 use coracle_model::problem::Code;
-use coracle_task::{Drain, Supervisor};
+use coracle_task::{CancellationToken, Drain, Supervisor};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -186,8 +186,33 @@ pub async fn serve_within(
     limits: ConnectionLimits,
 ) -> Result<(), ServeError> {
     let stop = state.supervisor.token();
+    accept(listener, router(state), limits, stop).await
+}
+
+/// Serves the registry alone, for nodes of a cluster: they pull from an address that more can reach than the API's.
+/// Ends as [`serve`] does.
+///
+/// # Errors
+/// When accepting connections fails.
+pub async fn serve_registry(listener: TcpListener, state: ApiState) -> Result<(), ServeError> {
+    let routes = around(state.registry.router());
+    accept(
+        listener,
+        routes,
+        ConnectionLimits::default(),
+        state.supervisor.token(),
+    )
+    .await
+}
+
+async fn accept(
+    listener: TcpListener,
+    routes: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) -> Result<(), ServeError> {
     let connections = Supervisor::new("API connections");
-    let ended = connection::accept(listener, router(state), &limits, &stop, &connections).await;
+    let ended = connection::accept(listener, routes, &limits, &stop, &connections).await;
     if let Drain::Aborted(left) = connections.shutdown(DRAIN).await {
         tracing::warn!(left, "connections were cut at the drain deadline");
     }

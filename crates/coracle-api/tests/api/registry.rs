@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Answer, As, Platform, only};
+use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only};
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
@@ -152,4 +152,21 @@ async fn images_are_listed_by_who_may_see_them() {
         dan.get(hidden).await.problem(404, "not_found");
     }
     admin.get("images/debian").await.ok(200);
+}
+
+#[tokio::test]
+async fn the_address_for_nodes_has_the_registry_and_nothing_else() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    push(&admin, "default/web", "1").await;
+    let node = platform.at_the_registry(&admin);
+    assert_eq!(node.get("/v2/").await.status, 200);
+    assert_eq!(node.get("/v2/default/web/manifests/1").await.status, 200);
+    for path in ["/", "/api/v1/system", "/api/v1/users", "/metrics", "/healthz"] {
+        assert_eq!(node.get(path).await.status, 404, "{path}");
+    }
+    let gateway = platform.at_the_registry(&platform.bearing(GATEWAY_TOKEN));
+    assert_eq!(gateway.get("/internal/v1/routes").await.status, 404);
+    let nobody = platform.at_the_registry(&platform.nobody());
+    assert_eq!(nobody.get("/v2/").await.status, 401);
 }

@@ -85,6 +85,8 @@ pub(crate) struct Platform {
     pub(crate) sim: SimControl,
     pub(crate) supervisor: Supervisor,
     pub(crate) address: std::net::SocketAddr,
+    /// Where the registry alone is served.
+    pub(crate) registry_address: std::net::SocketAddr,
     pub(crate) credential: PlatformCredential,
     pub(crate) data: PathBuf,
     http: reqwest::Client,
@@ -192,6 +194,16 @@ impl Platform {
             options.statuses,
             supervisor.clone(),
         );
+        let alone = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .unwrap();
+        let registry_address = alone.local_addr().unwrap();
+        let registry_state = state.clone();
+        supervisor.spawn("registry alone", async move {
+            coracle_api::serve_registry(alone, registry_state)
+                .await
+                .unwrap();
+        });
         supervisor.spawn("api", async move {
             coracle_api::serve_within(listener, state, options.connections)
                 .await
@@ -207,6 +219,7 @@ impl Platform {
             sim,
             supervisor,
             address,
+            registry_address,
             credential,
             data,
             http,
@@ -270,6 +283,15 @@ impl Platform {
         As {
             authorization: Some(format!("Bearer {secret}")),
             ..self.nobody()
+        }
+    }
+
+    /// The same at the address of the registry alone.
+    pub(crate) fn at_the_registry(&self, caller: &As) -> As {
+        As {
+            http: self.http.clone(),
+            base: format!("http://{}", self.registry_address),
+            authorization: caller.authorization.clone(),
         }
     }
 
