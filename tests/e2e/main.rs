@@ -14,5 +14,7 @@ mod engine_restart;
 mod folder_to_url;
 mod gateway_alone;
 mod kill_control_plane;
+mod leader_killed;
+mod nodes;
 mod projects;
 mod rolling_update;

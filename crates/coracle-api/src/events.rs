@@ -19,6 +19,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use coracle_control::OperationError;
 use coracle_control::keys;
 use coracle_control::objects::decode_object;
 use coracle_control::pod::{as_object, merge};
@@ -201,8 +202,7 @@ impl Follower {
             Err(error) => return Ok(Err(error)),
         };
         for node in self.state.control.observed.nodes() {
-            self.object("applied", None, node.kind, None, &*node)
-                .await?;
+            self.node(&node.metadata.name).await?;
         }
         for pod in self.state.control.observed.pods() {
             self.observed_pod(&pod).await?;
@@ -362,6 +362,12 @@ impl Follower {
                 view::pod(merge(pod, seen.as_deref()), role)
             })
             .await
+        } else if let Some(name) = key.strip_prefix(keys::NODES) {
+            // What is wished of it is part of it. What it is, the engine tells: all nodes follow what is stored.
+            match id {
+                Some(_) => self.node(name).await,
+                None => Ok(()),
+            }
         } else {
             // Users, tokens, claims and the journal have routes of their own.
             Ok(())
@@ -398,6 +404,9 @@ impl Follower {
     }
 
     async fn deleted(&self, key: &str, revision: u64) -> Result<(), Gone> {
+        if let Some(name) = key.strip_prefix(keys::NODES) {
+            return self.node(name).await;
+        }
         let parts: Vec<&str> = key.trim_start_matches('/').split('/').collect();
         let (kind, project, app, name) = match parts.as_slice() {
             ["apps", project, app] => (Kind::App, *project, None, (*app).to_owned()),
@@ -440,6 +449,22 @@ impl Follower {
         }
         self.object("deleted", Some(revision), kind, Some(&project), &data)
             .await
+    }
+
+    /// As its own route answers it: with what is wished of it.
+    async fn node(&self, name: &str) -> Result<(), Gone> {
+        if !self.filter.wants(Kind::Node, None) {
+            return Ok(());
+        }
+        match self.state.control.seen_node(name).await {
+            Ok(node) => self.object("applied", None, Kind::Node, None, &node).await,
+            // Gone by now: that is told by itself.
+            Err(OperationError::NotFound { .. }) => Ok(()),
+            Err(error) => {
+                tracing::warn!(%error, node = name, "what is wished of a node could not be read");
+                Ok(())
+            }
+        }
     }
 
     async fn pod(&self, pod: Pod) -> Result<(), Gone> {
@@ -490,7 +515,7 @@ impl Follower {
                 self.object("deleted", None, Kind::Pod, Some(&id.project), &data)
                     .await
             }
-            EngineEvent::Node(node) => self.object("applied", None, Kind::Node, None, &node).await,
+            EngineEvent::Node(node) => self.node(&node.metadata.name).await,
             EngineEvent::NodeGone(name) => {
                 let data = serde_json::json!({ "kind": Kind::Node, "metadata": { "name": name } });
                 self.object("deleted", None, Kind::Node, None, &data).await

@@ -2,15 +2,27 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use coracle_control::OperationError;
-use coracle_model::node::{Node, NodeSpec, NodeStatus};
-use coracle_model::object::{Kind, List, Object as Resource};
+use coracle_model::node::{DrainMode, Node, NodeSpec, NodeStatus};
+use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::Problem;
+use serde::Deserialize;
 
+use crate::caller::Caller;
 use crate::error::ApiResult;
 use crate::extract::{Json, Path, Query, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
+
+type Answer = ApiResult<Tagged<NodeSpec, NodeStatus>>;
+
+/// How a node is to be drained.
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewDrain {
+    /// What becomes of pods that cannot be replaced elsewhere first.
+    #[serde(default)]
+    mode: DrainMode,
+}
 
 /// The nodes, with what they have and use.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes", params(Page), responses(
@@ -19,39 +31,67 @@ pub(crate) async fn list(
     State(state): State<ApiState>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Node>>> {
-    let mut nodes = nodes(&state).await;
-    nodes.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    let nodes = state.control.nodes().await?;
     Ok(Json(page.cut(nodes, |node| node.metadata.name.clone())))
 }
 
 /// A node.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "nodes", params(("node" = String, Path)), responses(
     (status = 200, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
-pub(crate) async fn read(
-    State(state): State<ApiState>,
-    Path(name): Path<String>,
-) -> ApiResult<Tagged<NodeSpec, NodeStatus>> {
-    let node = nodes(&state)
-        .await
-        .into_iter()
-        .find(|node| node.metadata.name == name);
-    let missing = || OperationError::not_found(Kind::Node, coracle_model::name::shown(&name));
-    Ok(Tagged(StatusCode::OK, node.ok_or_else(missing)?))
+pub(crate) async fn read(State(state): State<ApiState>, Path(name): Path<String>) -> Answer {
+    let node = state.control.node(&name).await?;
+    Ok(Tagged(StatusCode::OK, node))
 }
 
-/// As the engine says now; when it does not answer, as it said last, which tells that it is away.
-async fn nodes(state: &ApiState) -> Vec<Node> {
-    match state.control.engine.nodes().await {
-        Ok(nodes) => nodes,
-        Err(error) => {
-            tracing::warn!(%error, "nodes as last seen");
-            state
-                .control
-                .observed
-                .nodes()
-                .iter()
-                .map(|node| Node::clone(node))
-                .collect()
-        }
-    }
+/// Let a node get no new pods. Those that it has stay. Nothing changes when it is cordoned already.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/cordon", tag = "nodes", params(("node" = String, Path)), responses(
+    (status = 202, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
+pub(crate) async fn cordon(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    let node = state.control.cordon_node(&name, &caller.actor()).await?;
+    Ok(Tagged(StatusCode::ACCEPTED, node))
+}
+
+/// Let a node get new pods again. A drain of it ends.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/uncordon", tag = "nodes", params(("node" = String, Path)), responses(
+    (status = 202, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
+pub(crate) async fn uncordon(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    let node = state.control.uncordon_node(&name, &caller.actor()).await?;
+    Ok(Tagged(StatusCode::ACCEPTED, node))
+}
+
+/// Cordon a node and move its pods to others, one workload after another. `status.drain` tells how far it is, and
+/// what keeps it from going on. Asked for again with another mode, a drain goes on in that one.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)),
+    request_body = NewDrain, responses(
+    (status = 202, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
+pub(crate) async fn drain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+    Json(new): Json<NewDrain>,
+) -> Answer {
+    let actor = caller.actor();
+    let node = state.control.drain_node(&name, new.mode, &actor).await?;
+    Ok(Tagged(StatusCode::ACCEPTED, node))
+}
+
+/// End the drain of a node. It stays cordoned, and pods that moved stay where they are.
+#[utoipa::path(delete, path = "/api/v1/nodes/{node}/drain", tag = "nodes", params(("node" = String, Path)), responses(
+    (status = 202, body = Resource<NodeSpec, NodeStatus>), (status = "default", body = Problem)))]
+pub(crate) async fn cancel_drain(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Answer {
+    let actor = caller.actor();
+    let node = state.control.cancel_node_drain(&name, &actor).await?;
+    Ok(Tagged(StatusCode::ACCEPTED, node))
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use coracle_model::app::App;
 use coracle_model::build::Build;
 use coracle_model::name::{AppName, ProjectName};
+use coracle_model::node::{DrainPhase, Node};
 use coracle_model::object::Kind;
 use coracle_model::pod::Pod;
 use coracle_model::release::{Release, ReleaseNumber, ReleasePhase};
@@ -113,6 +114,23 @@ impl Client {
         waiter.follow(build, move || {
             let (client, project, app) = (client.clone(), project.clone(), app.clone());
             async move { client.build(&project, &app, number).await }
+        })
+    }
+
+    /// Tells how far the drain of a node is, each time that something of the node changes, until it is drained or its
+    /// drain has ended otherwise (then `status.drain` is absent). The stream ends after that, or with an error.
+    pub fn follow_drain(&self, node: &str) -> Items<Node> {
+        let mut waiter = Waiter::new(self, &ProjectName::default_project(), vec![Kind::Node]);
+        // Nodes are of no project.
+        waiter.query.project = None;
+        let state = NodeState {
+            name: node.to_owned(),
+            node: None,
+        };
+        let (client, name) = (self.clone(), node.to_owned());
+        waiter.follow(state, move || {
+            let (client, name) = (client.clone(), name.clone());
+            async move { client.node(&name).await }
         })
     }
 
@@ -332,6 +350,42 @@ impl State for BuildState {
 
     fn is_over(told: &Build) -> bool {
         told.status.phase.is_final()
+    }
+}
+
+struct NodeState {
+    name: String,
+    node: Option<Node>,
+}
+
+impl State for NodeState {
+    type Told = Node;
+
+    fn reset(&mut self) {
+        self.node = None;
+    }
+
+    fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Applied(AnyObject::Node(node)) if node.metadata.name == self.name => {
+                self.node = Some(*node);
+                true
+            }
+            Change::Deleted(gone) if gone.kind == Kind::Node && gone.name == self.name => {
+                self.node = None;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn told(&self) -> Option<Node> {
+        self.node.clone()
+    }
+
+    fn is_over(told: &Node) -> bool {
+        let drain = told.status.drain.as_ref();
+        drain.is_none_or(|drain| drain.phase == DrainPhase::Drained)
     }
 }
 

@@ -126,7 +126,7 @@ impl Verb {
             Self::Open(args) => open::run(args, context).await,
             Self::Builds(args) => builds::run(args, context).await,
             Self::Pods(args) => pods::run(args, context).await,
-            Self::Nodes(_) => nodes::run(context).await,
+            Self::Nodes(args) => nodes::run(args, context).await,
             Self::Images(args) => images::run(args, context).await,
             Self::Volumes(args) => volumes::run(args, context).await,
             Self::Projects(args) => projects::run(args, context).await,

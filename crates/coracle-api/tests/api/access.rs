@@ -27,6 +27,7 @@ fn need(method: &str, path: &str) -> Need {
         "/metrics" | "/api/v1/system" | "/api/v1/nodes" | "/api/v1/nodes/{node}" => {
             Everywhere(Role::Viewer)
         }
+        path if path.starts_with("/api/v1/nodes/{node}/") => Everywhere(Role::Admin),
         "/api/v1/projects" if !look => Everywhere(Role::Admin),
         "/api/v1/projects/{project}" if method == "put" => InProject(Role::Admin),
         "/api/v1/projects/{project}" if method == "delete" => Everywhere(Role::Admin),

@@ -24,6 +24,7 @@ mod events;
 mod gateway;
 mod hostile;
 mod logs;
+mod node;
 mod paging;
 mod pod;
 mod project;

@@ -58,6 +58,7 @@ pub(crate) struct Options {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) connections: ConnectionLimits,
+    pub(crate) nodes: u8,
 }
 
 impl Default for Options {
@@ -67,6 +68,7 @@ impl Default for Options {
             data_dir: None,
             statuses: Arc::new(Idle),
             connections: ConnectionLimits::default(),
+            nodes: 1,
         }
     }
 }
@@ -151,7 +153,7 @@ impl Platform {
         let supervisor = Supervisor::new("test");
         let world = SimWorld::new(SimConfig {
             latencies: fast(),
-            ..SimConfig::default()
+            ..SimConfig::with_nodes(options.nodes)
         });
         let sim = world.control();
         sim.define(SimImage::busybox(IMAGE));
@@ -160,6 +162,7 @@ impl Platform {
         let credential = PlatformCredential::generate().unwrap();
         let settings = Settings {
             data_dir: data.clone(),
+            shared_dir: data.clone(),
             domain: Hostname::new("localhost").unwrap(),
             http_port: 8080,
             registry_host: address.to_string(),
