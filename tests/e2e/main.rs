@@ -15,6 +15,7 @@ mod folder_to_url;
 mod gateway_alone;
 mod kill_control_plane;
 mod leader_killed;
+mod leader_killed;
 mod nodes;
 mod projects;
 mod rolling_update;

@@ -336,6 +336,82 @@ impl Platform {
             .expect("the gateway can be started")
     }
 
+    /// Starts the control plane alone with more flags, as a service manager does; it lives as long as what is returned.
+    pub(crate) fn start_control_plane(&self, flags: &[String]) -> tokio::process::Child {
+        let log = Part::Serve.log(&self.data);
+        std::fs::create_dir_all(log.parent().expect("a log is in a folder"))
+            .expect("a folder can be made");
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(log)
+            .expect("the log can be written");
+        let mut command = self.command();
+        command.arg("serve").arg("--data-dir").arg(&self.data);
+        command.arg("--listen").arg(self.options.listen.to_string());
+        command.arg("--http").arg(self.options.http.to_string());
+        command
+            .args(["--domain", "localhost"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file can be shared"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the control plane can be started")
+    }
+
+    /// A control plane in the foreground, in another data directory and with another key, until it ends.
+    pub(crate) async fn serve_with_key(
+        &self,
+        data: &Path,
+        flags: &[String],
+        key: &str,
+    ) -> Finished {
+        let mut command = self.command();
+        command.arg("serve").arg("--data-dir").arg(data);
+        command.arg("--listen").arg(ports::free().to_string());
+        command.args(flags).env("CORACLE_SECRET_KEY", key);
+        command::run(command, &[]).await
+    }
+
+    /// Starts a gateway that asks several control planes.
+    pub(crate) fn start_gateway_for(
+        &self,
+        control: &[String],
+        token: &Path,
+    ) -> tokio::process::Child {
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(Part::Gateway.log(&self.data))
+            .expect("the log can be written");
+        let mut command = self.command();
+        command.arg("gateway").arg("--data-dir").arg(&self.data);
+        command.arg("--http").arg(self.options.http.to_string());
+        command.arg("--control").arg(control.join(","));
+        command
+            .arg("--token-file")
+            .arg(token)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the gateway can be started")
+    }
+
+    /// Does the control plane say that it is ready?
+    pub(crate) async fn is_ready(&self) -> bool {
+        let page = web::get(self.options.listen, "localhost", "/readyz").await;
+        page.is_ok_and(|page| page.status == 200)
+    }
+
+    /// Waits until the control plane says that it is ready, before anybody logged in.
+    pub(crate) async fn answers(&self) {
+        until("a control plane to be ready", LONG, || self.is_ready()).await;
+    }
+
     /// Waits until the control plane says that it is ready; gives the time.
     ///
     /// # Panics

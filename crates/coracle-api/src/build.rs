@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use coracle_control::build_log::{BuildKey, BuildLogReader};
+use coracle_control::build_log::{BuildKey, BuildLogLine, BuildLogReader};
 use coracle_control::objects::check_not_deleting;
 use coracle_model::build::{Build, BuildSpec, BuildStatus, Source};
 use coracle_model::name::{AppName, InvalidName, ProjectName};
@@ -276,7 +276,7 @@ fn text(reader: BuildLogReader) -> Body {
 fn follow(state: ApiState, key: BuildKey, caller: Caller) -> Response {
     enum At {
         Waiting(ApiState, BuildKey),
-        Reading(ApiState, Box<BuildLogReader>),
+        Reading(ApiState, BuildKey, Box<BuildLogReader>),
         Done,
     }
     let tenure = Tenure::new(&state, caller);
@@ -284,16 +284,18 @@ fn follow(state: ApiState, key: BuildKey, caller: Caller) -> Response {
         loop {
             match at {
                 At::Waiting(state, key) => match wait_for_log(&state, &key).await {
-                    Some(reader) => at = At::Reading(state, Box::new(reader)),
+                    Some(reader) => at = At::Reading(state, key, Box::new(reader)),
                     None => at = At::Done,
                 },
-                At::Reading(state, mut reader) => {
+                At::Reading(state, key, mut reader) => {
                     let stop = state.supervisor.token();
-                    let line = stop.run_until_cancelled(reader.next()).await?;
+                    let line = stop
+                        .run_until_cancelled(next_line(&state, &key, &mut reader))
+                        .await?;
                     return match line {
                         Ok(Some(line)) => {
                             let event = Event::default().event("line").json_data(&line).ok()?;
-                            Some((Ok::<_, Infallible>(event), At::Reading(state, reader)))
+                            Some((Ok::<_, Infallible>(event), At::Reading(state, key, reader)))
                         }
                         Ok(None) => Some((Ok(Event::default().event("end").data("{}")), At::Done)),
                         Err(error) => {
@@ -309,6 +311,29 @@ fn follow(state: ApiState, key: BuildKey, caller: Caller) -> Response {
     Sse::new(tenure.bound(lines))
         .keep_alive(KeepAlive::default())
         .into_response()
+}
+
+/// The next line of a log. Where several control planes share it, another may write: then it has ended when the build has.
+async fn next_line(
+    state: &ApiState,
+    key: &BuildKey,
+    reader: &mut BuildLogReader,
+) -> std::io::Result<Option<BuildLogLine>> {
+    loop {
+        // Looked at before the end of the log is: what was written until the build ended is read after it.
+        let build = async {
+            let build = state
+                .control
+                .build(&key.project, &key.app, key.number)
+                .await;
+            build.is_ok_and(|build| !build.status.phase.is_final())
+        };
+        let goes_on = state.control.leading.is_one_of_several() && build.await;
+        match reader.next().await? {
+            None if goes_on => reader.pause().await?,
+            line => return Ok(line),
+        }
+    }
 }
 
 /// The log of a build once it has begun; `None` when the build ended without one.

@@ -51,6 +51,18 @@ fn check_id(id: &str) -> ApiResult<()> {
         .into())
 }
 
+/// One control plane feeds all gateways: that which knows which pods are about to stop, and waits for their requests.
+fn check_leads(state: &ApiState) -> ApiResult<()> {
+    if state.control.leading.holds() {
+        return Ok(());
+    }
+    Err(
+        Problem::new(Code::NotLeader, "this control plane does not lead")
+            .hint("ask another one")
+            .into(),
+    )
+}
+
 /// Route tables, one JSON object a line; an empty line now and then.
 #[utoipa::path(get, path = "/internal/v1/routes", tag = "gateways", params(WhichGateway), responses(
     (status = 200, description = "application/x-ndjson"), (status = "default", body = Problem)))]
@@ -58,6 +70,7 @@ pub(crate) async fn routes(
     State(state): State<ApiState>,
     Query(which): Query<WhichGateway>,
 ) -> ApiResult<Response> {
+    check_leads(&state)?;
     struct Feed {
         tables: watch::Receiver<Published>,
         state: ApiState,
@@ -87,10 +100,12 @@ pub(crate) async fn routes(
                 return Some((Ok::<_, Infallible>(Bytes::from(line)), feed));
             }
             let stop = feed.state.supervisor.token();
+            let leading = feed.state.control.leading.clone();
             tokio::select! {
                 changed = feed.tables.changed() => changed.ok()?,
                 () = tokio::time::sleep(HEARTBEAT) => return Some((Ok(Bytes::from_static(b"\n")), feed)),
                 () = stop.cancelled() => return None,
+                () = leading.ended() => return None,
             }
         }
     });
@@ -110,6 +125,7 @@ pub(crate) async fn report(
     Json(report): Json<GatewayReport>,
 ) -> ApiResult<StatusCode> {
     check_id(&gateway)?;
+    check_leads(&state)?;
     state.control.feed.report(&gateway, report).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -20,12 +20,10 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Response {
     match state.control.objects.store().revision().await {
         Ok(_) => "ready\n".into_response(),
         Err(error) => {
-            tracing::error!(%error, "not ready");
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the store does not answer\n",
-            )
-                .into_response()
+            tracing::error!(error = &error as &dyn std::error::Error, "not ready");
+            // What is wrong with a store on servers says what to do; anybody may read it here, so it has no secret.
+            let reason = format!("the store does not answer: {error}\n");
+            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
         }
     }
 }

@@ -159,8 +159,8 @@ pub(crate) async fn read(
     let release = state.control.release(&project, &app, number).await?;
     if when.served && release.status.phase == ReleasePhase::Live {
         let revision = release.metadata.revision;
-        let feed = &state.control.feed;
-        if feed.reached_gateways(revision, GATEWAYS_WAIT).await == Reached::NotInTime {
+        let reached = state.control.reached_gateways(revision, GATEWAYS_WAIT);
+        if reached.await == Reached::NotInTime {
             tracing::warn!(%project, %app, %number, "not every gateway has the release yet");
         }
     }

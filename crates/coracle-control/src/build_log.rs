@@ -12,11 +12,14 @@ use chrono::{DateTime, Utc};
 use coracle_model::name::{AppName, ProjectName};
 use serde::{Deserialize, Serialize};
 use tokio::fs::File;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 
 /// A line longer than this is cut.
 const MOST_LINE_BYTES: usize = 16 * 1024;
+
+/// How often a log that another process writes is looked at: there is no word from it on a shared volume.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(300);
 
 /// A line of a build's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +114,7 @@ impl BuildLogs {
                 file: BufReader::new(file),
                 length,
                 partial: Vec::new(),
+                read: 0,
             })),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -226,6 +230,8 @@ pub struct BuildLogReader {
     file: BufReader<File>,
     length: Option<watch::Receiver<u64>>,
     partial: Vec<u8>,
+    /// Bytes that were read of the file.
+    read: u64,
 }
 
 impl BuildLogReader {
@@ -235,9 +241,9 @@ impl BuildLogReader {
     /// When the file cannot be read.
     pub async fn next_written(&mut self) -> std::io::Result<Option<BuildLogLine>> {
         loop {
-            if self.file.read_until(b'\n', &mut self.partial).await? == 0
-                || !self.partial.ends_with(b"\n")
-            {
+            let more = self.file.read_until(b'\n', &mut self.partial).await?;
+            self.read += more as u64;
+            if more == 0 || !self.partial.ends_with(b"\n") {
                 return Ok(None);
             }
             let line = serde_json::from_slice(&self.partial);
@@ -247,6 +253,21 @@ impl BuildLogReader {
                 return Ok(Some(line));
             }
         }
+    }
+
+    /// Waits a little for lines that another process may write. One that runs the build again begins the log afresh;
+    /// then it is read from its start.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn pause(&mut self) -> std::io::Result<()> {
+        tokio::time::sleep(LOOK).await;
+        if self.file.get_ref().metadata().await?.len() < self.read {
+            self.file.seek(std::io::SeekFrom::Start(0)).await?;
+            self.partial.clear();
+            self.read = 0;
+        }
+        Ok(())
     }
 
     /// The next line, waiting for it while the log is written; `None` when the log has ended.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use coracle_engine::Engine;
-use coracle_store::Store;
+use coracle_store::{Fence, Fenced, Store};
 use coracle_task::Supervisor;
 
 use crate::build_log::BuildLogs;
 use crate::error::OperationError;
 use crate::feed::Feed;
 use crate::journal::Journal;
+use crate::leading::Leading;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::settings::Settings;
@@ -32,6 +33,8 @@ pub struct Control {
     pub journal: Journal,
     /// Logs of builds.
     pub build_logs: BuildLogs,
+    /// Does this process lead?
+    pub leading: Leading,
     /// How this platform is set up.
     pub settings: Arc<Settings>,
 }
@@ -67,9 +70,33 @@ impl Control {
             objects,
             engine,
             vault,
+            leading: Leading::alone(),
             settings: Arc::new(settings),
         };
         control.ensure_default_project().await?;
         Ok(control)
+    }
+
+    /// The same as one of several control planes on its store, which does not lead until it is told.
+    #[must_use]
+    pub fn one_of_several(mut self) -> Self {
+        self.leading = Leading::one_of_several();
+        self
+    }
+
+    /// The same for the controllers of a leader: every write is made under its fence, the gateways' feed goes on
+    /// behind the generations of the leader before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn under(&self, fence: &Fence) -> Result<Self, OperationError> {
+        let store = Fenced::new(Arc::clone(self.objects.store()), fence.clone());
+        let objects = Objects::new(Arc::new(store));
+        self.feed.lead(objects.clone()).await?;
+        Ok(Self {
+            journal: Journal::new(objects.clone()),
+            objects,
+            ..self.clone()
+        })
     }
 }

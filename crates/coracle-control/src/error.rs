@@ -149,6 +149,12 @@ impl OperationError {
         matches!(self, Self::Store(StoreError::Conflict { .. }))
     }
 
+    /// Does another process lead, so that this one must not act any more?
+    #[must_use]
+    pub const fn is_fenced(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Fenced { .. }))
+    }
+
     /// As the person who asked is told. The cause of a fault of the platform is not in it: that is for the log.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -195,6 +201,18 @@ impl OperationError {
                 Problem::new(Code::DiskFull, "the disk of the data directory is full")
                     .hint("make room, then try again; nothing was changed")
             }
+            Self::Store(StoreError::OutOfSpace { reason }) => {
+                Problem::new(Code::DiskFull, reason.clone()).hint("nothing was changed")
+            }
+            Self::Store(
+                StoreError::Unavailable { reason, .. } | StoreError::Refused { reason, .. },
+            ) => Problem::new(Code::StoreUnavailable, reason.clone())
+                .hint("nothing was changed; try again once it is mended"),
+            Self::Store(StoreError::Fenced { .. }) => Problem::new(
+                Code::NotLeader,
+                "another control plane leads now, and this one must not act any more",
+            )
+            .hint("try again: it is for another control plane to answer"),
             Self::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
                 Problem::new(Code::DiskFull, "the disk of the data directory is full")
                     .hint("make room, then try again; nothing was changed")

@@ -31,17 +31,19 @@ pub type Published = Option<Arc<RouteTable>>;
 /// The feed of the gateways. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Feed {
-    objects: Objects,
     table: Arc<watch::Sender<Published>>,
     generations: Arc<tokio::sync::Mutex<Generations>>,
     gateways: Arc<Mutex<BTreeMap<String, SeenGateway>>>,
     reports: Arc<watch::Sender<u64>>,
     told: Arc<watch::Sender<u64>>,
+    elsewhere: Arc<watch::Sender<u64>>,
 }
 
 /// Which generations were given out, and up to which they may be without asking the store.
 #[derive(Debug)]
 struct Generations {
+    /// What they are reserved in: under the fence of whoever leads.
+    objects: Objects,
     last: u64,
     reserved: u64,
 }
@@ -77,6 +79,24 @@ pub enum Reached {
     NotInTime,
 }
 
+/// Tells when gateways may have come further.
+#[derive(Debug)]
+pub struct Progress {
+    told: watch::Receiver<u64>,
+    reports: watch::Receiver<u64>,
+}
+
+impl Progress {
+    /// Waits until they may have.
+    pub async fn changed(&mut self) {
+        // An error would mean that the feed is gone, and then nobody asks.
+        tokio::select! {
+            _ = self.told.changed() => {}
+            _ = self.reports.changed() => {}
+        }
+    }
+}
+
 /// An open connection of a gateway to the feed; while it lives the gateway counts as there.
 #[derive(Debug)]
 pub struct Connection {
@@ -110,16 +130,34 @@ impl Feed {
             .await?
             .unwrap_or(0);
         Ok(Self {
-            objects,
             table: Arc::new(watch::Sender::new(None)),
             generations: Arc::new(tokio::sync::Mutex::new(Generations {
+                objects,
                 last: reserved,
                 reserved,
             })),
             gateways: Arc::default(),
             reports: Arc::new(watch::Sender::new(0)),
             told: Arc::new(watch::Sender::new(0)),
+            elsewhere: Arc::new(watch::Sender::new(0)),
         })
+    }
+
+    /// Goes on behind the generations that other control planes gave out meanwhile, and reserves the next ones
+    /// through `objects`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn lead(&self, objects: Objects) -> Result<(), OperationError> {
+        let mut generations = self.generations.lock().await;
+        let reserved = objects
+            .get_record::<u64>(keys::ROUTE_GENERATION)
+            .await?
+            .unwrap_or(0);
+        generations.last = generations.last.max(reserved);
+        generations.reserved = reserved;
+        generations.objects = objects;
+        Ok(())
     }
 
     /// Tells the gateways where each host goes, and returns the generation of that. The same routes as
@@ -149,7 +187,8 @@ impl Feed {
     ) -> Result<u64, OperationError> {
         if generation > generations.reserved {
             let upper = generation + BLOCK;
-            self.objects
+            generations
+                .objects
                 .write(Batch::new().set(keys::ROUTE_GENERATION.to_owned(), &upper)?)
                 .await?;
             generations.reserved = upper;
@@ -195,6 +234,43 @@ impl Feed {
         match tokio::time::timeout(most, reached).await {
             Ok(()) => Reached::All,
             Err(_elapsed) => Reached::NotInTime,
+        }
+    }
+
+    /// The newest revision of the store that every connected gateway has the routes of; 0 when one is behind.
+    #[must_use]
+    pub fn served_here(&self) -> u64 {
+        let told = *self.told.borrow();
+        let generation = self.table.borrow().as_ref().map(|table| table.generation);
+        let behind = self
+            .gateways()
+            .into_values()
+            .any(|gateway| gateway.connections > 0 && Some(gateway.report.generation) < generation);
+        if behind { 0 } else { told }
+    }
+
+    /// Tells when [`Feed::served_here`] may have changed.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            told: self.told.subscribe(),
+            reports: self.reports.subscribe(),
+        }
+    }
+
+    /// Takes note of what another control plane says that all gateways have.
+    pub fn note_served(&self, revision: u64) {
+        self.elsewhere
+            .send_modify(|served| *served = revision.max(*served));
+    }
+
+    /// As [`Feed::reached_gateways`], by what another control plane says of the gateways.
+    pub async fn reached_elsewhere(&self, revision: u64, most: Duration) -> Reached {
+        let mut elsewhere = self.elsewhere.subscribe();
+        let reached = elsewhere.wait_for(|served| *served >= revision);
+        match tokio::time::timeout(most, reached).await {
+            Ok(Ok(_)) => Reached::All,
+            Ok(Err(_)) | Err(_) => Reached::NotInTime,
         }
     }
 

@@ -30,10 +30,15 @@ pub const EVENTS: &str = "/events/";
 /// Upper bound of the route generations that were ever given out.
 pub const ROUTE_GENERATION: &str = "/system/route-generation";
 
-/// A project.
-#[must_use]
+/// Who leads, among several control planes on one store.
+pub const LEADER: &str = "/system/leader";
 /// Up to which revision all gateways have the routes.
 pub const SERVED: &str = "/system/served";
+/// What all control planes of one store have in common.
+pub const PLATFORM: &str = "/system/platform";
+
+/// A project.
+#[must_use]
 pub fn project(project: &ProjectName) -> String {
     format!("{PROJECTS}{project}")
 }
@@ -86,16 +91,16 @@ pub fn pod(project: &ProjectName, pod: &PodName) -> String {
     format!("{PODS}{project}/{pod}")
 }
 
-/// The claim to a host name.
-#[must_use]
-pub fn domain(host: &Hostname) -> String {
-    format!("{DOMAINS}{host}")
-}
-
 /// What is wished of a node.
 #[must_use]
 pub fn node(node: &str) -> String {
     format!("{NODES}{node}")
+}
+
+/// The claim to a host name.
+#[must_use]
+pub fn domain(host: &Hostname) -> String {
+    format!("{DOMAINS}{host}")
 }
 
 /// A user.

@@ -11,6 +11,7 @@
 //! | [`feed`] | the gateways: route tables out, reports in |
 //! | [`journal`] | what happened |
 //! | [`build_log`], [`upload`] | files |
+//! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
 //! | [`settings`] | how this platform is set up |
 //! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
 //!
@@ -25,9 +26,11 @@ pub mod error;
 pub mod feed;
 pub mod journal;
 pub mod keys;
-pub mod objects;
+pub mod leading;
 pub mod node;
+pub mod objects;
 pub mod observed;
+pub mod platform;
 pub mod pod;
 pub mod project;
 pub mod release;

@@ -11,6 +11,9 @@ use coracle_model::name::{AppName, Hostname, ImageRef, InvalidName, ProjectName}
 pub struct Settings {
     /// Where its files are.
     pub data_dir: PathBuf,
+    /// Where the files are that all control planes need: the data directory of one that is alone, a shared
+    /// volume for several.
+    pub shared_dir: PathBuf,
     /// Apps are served at `APP.DOMAIN`.
     pub domain: Hostname,
     /// The gateway's port as people reach it.
@@ -94,7 +97,7 @@ impl Settings {
     /// Uploads that wait for their build.
     #[must_use]
     pub fn uploads_dir(&self) -> PathBuf {
-        self.data_dir.join("uploads")
+        self.shared_dir.join("uploads")
     }
 
     /// Where builds unpack their source.
@@ -106,7 +109,7 @@ impl Settings {
     /// Logs of builds.
     #[must_use]
     pub fn build_logs_dir(&self) -> PathBuf {
-        self.data_dir.join("builds")
+        self.shared_dir.join("builds")
     }
 }
 

@@ -61,12 +61,28 @@ pub enum VaultError {
         /// Where it is.
         path: String,
     },
+    /// A key that was given as text is none.
+    #[error("a secret key has {KEY_BYTES} bytes: give {n} hexadecimal digits, as `openssl rand -hex {KEY_BYTES}` makes them", n = 2 * KEY_BYTES)]
+    Text,
     /// The system has no randomness.
     #[error("the system gives no random numbers")]
     Randomness,
 }
 
 impl Vault {
+    /// With a key that is given as hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`VaultError::Text`].
+    pub fn with_key(text: &Secret) -> Result<Self, VaultError> {
+        let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
+        hex::decode_to_slice(text.expose().trim(), &mut *key)
+            .map_err(|_no_key| VaultError::Text)?;
+        Ok(Self {
+            cipher: XChaCha20Poly1305::new((&*key).into()),
+        })
+    }
+
     /// With the key in `path`, which is made when it does not exist.
     ///
     /// # Errors
@@ -92,7 +108,14 @@ impl Vault {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 getrandom::fill(&mut *key).map_err(|_no_entropy| VaultError::Randomness)?;
-                write_private(path, &*key).map_err(fail)?;
+                match create_private(path, &*key) {
+                    Ok(()) => {}
+                    // Another control plane came first.
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        return Self::open(path);
+                    }
+                    Err(error) => return Err(fail(error)),
+                }
             }
             Err(error) => return Err(fail(error)),
         }
@@ -207,6 +230,18 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     std::fs::File::open(dir)?.sync_all()
+}
+
+/// As [`write_private`], but only when there is no such file yet, also where several processes try at once.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`], and when the folder cannot be written.
+pub fn create_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let own = path.with_extension(crate::objects::new_uid());
+    write_private(&own, content)?;
+    let linked = std::fs::hard_link(&own, path);
+    std::fs::remove_file(&own)?;
+    linked
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ pub enum Code {
     EngineUnavailable,
     /// The engine refused.
     EngineFailed,
+    /// The store (etcd) cannot be reached, has no leader, or refuses this platform.
+    StoreUnavailable,
+    /// Another control plane leads, and only that one can do this.
+    NotLeader,
     /// Nothing of the kind on this engine or in this version.
     Unsupported,
     /// A fault of the platform. The log has the cause under the request id.
@@ -69,7 +73,7 @@ impl Code {
             Self::TooLarge => 413,
             Self::RateLimited => 429,
             Self::DiskFull => 507,
-            Self::EngineUnavailable => 503,
+            Self::EngineUnavailable | Self::StoreUnavailable | Self::NotLeader => 503,
             Self::EngineFailed => 502,
             Self::Unsupported => 501,
             Self::Internal => 500,
@@ -99,6 +103,8 @@ impl Code {
             Self::DiskFull => "No room on the disk",
             Self::EngineUnavailable => "The engine cannot be reached",
             Self::EngineFailed => "The engine refused",
+            Self::StoreUnavailable => "The store cannot be used",
+            Self::NotLeader => "Another control plane leads",
             Self::Unsupported => "Not supported",
             Self::Internal => "A fault of the platform",
         }

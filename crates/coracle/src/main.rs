@@ -19,6 +19,7 @@ mod data_dir;
 mod env_vars;
 mod error;
 mod gateway;
+mod leader;
 mod operator;
 mod output;
 #[cfg(test)]
@@ -26,6 +27,7 @@ mod reference;
 mod runtime;
 mod serve;
 mod settings;
+mod store;
 mod table;
 
 use std::process::ExitCode;

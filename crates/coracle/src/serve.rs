@@ -10,27 +10,29 @@ use std::time::{Duration, Instant};
 
 use coracle_api::{ApiState, Authentication, PlatformCredential, RegistryAccess};
 use coracle_control::Control;
-use coracle_control::controllers::runner::ControllerStatus;
-use coracle_control::controllers::{Controllers, Options};
+use coracle_control::objects::Objects;
+use coracle_control::platform::{Platform as Common, PlatformError};
 use coracle_control::settings::{Limits, Settings, platform_id};
-use coracle_control::vault::Vault;
 use coracle_docker::{DockerConfig, DockerEngine};
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::env::Secret;
 use coracle_registry::Registry;
-use coracle_store::{Embedded, EmbeddedConfig, Store};
 use coracle_task::{Drain, Supervisor};
 use tokio::net::TcpListener;
 
 use crate::data_dir::{DataDir, Part};
 use crate::error::{CliError, Result, chain};
-use crate::settings::{PlatformArgs, PlatformSettings};
+use crate::leader::Office;
+use crate::settings::{PlatformArgs, PlatformSettings, StoreKind};
+use crate::store::{PlatformStore, gateway_token, open_vault, shared_dir};
 use crate::{env_vars, operator, runtime};
 
 /// Threads that run the control plane: most of its time it waits.
 const WORKERS: usize = 2;
 /// How long the parts have to end after the API did.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long they have when another is about to lead.
+const CUT: Duration = Duration::from_millis(200);
 
 /// Run the control plane in the foreground, for service managers
 #[derive(Debug, clap::Args)]
@@ -50,10 +52,32 @@ pub(crate) fn run(args: &ServeArgs) -> Result {
     let ended = runtime.block_on(serve(&data, &settings, started));
     // A thread that is stuck in a file operation must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    ended
+    match ended? {
+        Ended::Asked => Ok(()),
+        Ended::LedNoMore => Err(replace_self()),
+    }
 }
 
-async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) -> Result {
+/// Why the control plane ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// It was asked to, or its listener failed.
+    Asked,
+    /// It led and does not any more: nothing that it had begun may go on.
+    LedNoMore,
+}
+
+/// Becomes a new process of the same program and arguments, with the same process id. Returns only when it cannot.
+fn replace_self() -> CliError {
+    use std::os::unix::process::CommandExt as _;
+    tracing::info!("starting anew, to follow another control plane");
+    let error = std::process::Command::new("/proc/self/exe")
+        .args(std::env::args_os().skip(1))
+        .exec();
+    CliError::caused("the control plane cannot start anew", &error)
+}
+
+async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) -> Result<Ended> {
     let end = runtime::asked_to_end()?;
     data.prepare()?;
     if let Some(mode) = data.open_mode() {
@@ -66,7 +90,7 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     let _lock = data.claim(Part::Serve).await?;
     let listener = bind(settings.listen).await?;
     let platform = Platform::open(data, settings).await?;
-    let (supervisor, store) = (platform.supervisor, platform.store);
+    let (supervisor, store, office) = (platform.supervisor, platform.store, platform.office);
     tracing::info!(
         address = %settings.listen,
         millis = started.elapsed().as_millis(),
@@ -77,23 +101,35 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     let stopper = stop.clone();
     let serving = coracle_api::serve(listener, platform.api);
     tokio::pin!(serving);
+    let mut ended = Ended::Asked;
     let served = tokio::select! {
         served = &mut serving => served,
+        () = office.lost() => {
+            // No other can lead before the margin of the lease is over: by then this process is another.
+            stopper.cancel();
+            ended = Ended::LedNoMore;
+            Ok(())
+        }
         () = end => {
             tracing::info!("asked to end");
             stopper.cancel();
             serving.await
         }
     };
-    if let Drain::Aborted(left) = supervisor.shutdown(DRAIN).await {
+    let drain = match ended {
+        Ended::Asked => DRAIN,
+        Ended::LedNoMore => CUT,
+    };
+    if let Drain::Aborted(left) = supervisor.shutdown(drain).await {
         tracing::warn!(left, "tasks were cut at the drain deadline");
     }
-    if let Err(error) = store.close().await {
-        tracing::warn!(error = chain(&error), "the store was not closed");
+    if ended == Ended::Asked {
+        office.resign().await;
     }
+    store.close().await;
     served.map_err(|error| CliError::caused("the API ended", &error))?;
     tracing::info!("ended");
-    Ok(())
+    Ok(ended)
 }
 
 /// Listens, or says which flag changes the port.
@@ -133,25 +169,24 @@ pub(crate) fn cannot_listen(flag: &str, address: SocketAddr, error: &std::io::Er
 struct Platform {
     api: ApiState,
     supervisor: Supervisor,
-    store: Arc<Embedded>,
+    store: PlatformStore,
+    office: Office,
 }
 
 impl Platform {
     async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
         let supervisor = Supervisor::new("control plane");
-        let store = Arc::new(open_store(data).await?);
-        let credential = PlatformCredential::generate()
-            .map_err(|error| CliError::caused("a credential cannot be made", &error))?;
-        let vault = Vault::open(&data.path().join("keys/secret.key"))
-            .map_err(|error| CliError::new(chain(&error)))?;
-        let id = platform_id(data.path())
-            .map_err(|error| CliError::caused("the platform's id cannot be read", &error))?;
+        let store = PlatformStore::open(data, settings).await?;
+        let vault = open_vault(data, settings)?;
+        let common = join(data, settings, &store, &vault).await?;
+        let credential = PlatformCredential::shared(common.credential);
+        let id = common.id;
         let engine = DockerEngine::connect(DockerConfig::new(id, supervisor.child("docker")))
             .await
             .map_err(|error| CliError::caused("the Docker engine cannot be used", &error))?;
         let failed = |error| CliError::caused("the control plane cannot be opened", &error);
         let control = Control::open(
-            Arc::clone(&store) as Arc<dyn Store>,
+            store.as_store(),
             engine,
             vault,
             control_settings(data, settings, &credential),
@@ -159,54 +194,64 @@ impl Platform {
         )
         .await
         .map_err(failed)?;
+        let control = match settings.store {
+            StoreKind::Embedded => control,
+            StoreKind::Etcd => control.one_of_several(),
+        };
         ensure_admin(data, &control).await?;
         let access = RegistryAccess::new(Authentication::new(control.clone()), credential);
         let registry = Registry::open(
-            &data.path().join("registry"),
+            &shared_dir(data, settings).join("registry"),
             Arc::new(access),
             coracle_registry::Limits::default(),
         )
         .map_err(|error| CliError::caused("the registry cannot be opened", &error))?;
-        let controllers = Controllers::start(control.clone(), Options::default(), &supervisor);
-        let statuses = Arc::new(Statuses(controllers));
+        let office = Office::default();
+        match settings.store {
+            StoreKind::Embedded => office.alone(control.clone(), &supervisor),
+            StoreKind::Etcd => office.stand(&control, settings.etcd.lease(), &supervisor)?,
+        }
         operator::listen(&data.run(), control.clone(), &supervisor)
             .map_err(|error| CliError::caused("the operator's socket cannot be made", &error))?;
-        let gateway_token = data.read_gateway_token()?;
+        let gateway_token = gateway_token(data, settings)?;
         let api = ApiState::new(
             control,
             registry,
             gateway_token,
-            statuses,
+            Arc::new(office.clone()),
             supervisor.clone(),
         );
         Ok(Self {
             api,
             supervisor,
             store,
+            office,
         })
     }
 }
 
-/// How the controllers are, for the API.
-struct Statuses(Controllers);
-
-impl coracle_api::StatusSource for Statuses {
-    fn controllers(&self) -> serde_json::Value {
-        let by_name = |status: ControllerStatus| {
-            let told = serde_json::to_value(&status).unwrap_or_default();
-            (status.name.to_owned(), told)
-        };
-        self.0.statuses().into_iter().map(by_name).collect()
-    }
-}
-
-async fn open_store(data: &DataDir) -> Result<Embedded> {
-    let folder = data.path().join("store");
-    let opened =
-        tokio::task::spawn_blocking(move || Embedded::open(&folder, EmbeddedConfig::default()))
-            .await
-            .map_err(|error| CliError::caused("the store cannot be opened", &error))?;
-    opened.map_err(|error| CliError::caused("the store cannot be opened", &error))
+/// What this control plane has in common with others on its store.
+async fn join(
+    data: &DataDir,
+    settings: &PlatformSettings,
+    store: &PlatformStore,
+    vault: &coracle_control::vault::Vault,
+) -> Result<Common> {
+    // On one machine the id was there before the store had a record of it; and `down` needs it without the store.
+    let id = match settings.store {
+        StoreKind::Embedded => Some(
+            platform_id(data.path())
+                .map_err(|error| CliError::caused("the platform's id cannot be read", &error))?,
+        ),
+        StoreKind::Etcd => None,
+    };
+    let objects = Objects::new(store.as_store());
+    Common::join(&objects, vault, id).await.map_err(|error| match error {
+        PlatformError::WrongKey => CliError::new(error.to_string()).hint(
+            "give every control plane the same key: the file keys/secret.key in a --shared-dir, or CORACLE_SECRET_KEY",
+        ),
+        error => CliError::caused("the control plane cannot be opened", &error),
+    })
 }
 
 fn control_settings(
@@ -216,6 +261,7 @@ fn control_settings(
 ) -> Settings {
     Settings {
         data_dir: data.path().to_owned(),
+        shared_dir: shared_dir(data, settings),
         domain: settings.domain.clone(),
         http_port: settings.http.port(),
         registry_host: settings.local_listen().to_string(),

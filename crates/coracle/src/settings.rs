@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_dir::DataDir;
 use crate::env_vars;
 use crate::error::{CliError, Result};
+use crate::store::{EtcdArgs, EtcdSettings};
 
 /// Flags of `up` and `serve`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,11 +33,10 @@ pub(crate) struct PlatformArgs {
     #[arg(long, value_enum)]
     pub(crate) engine: Option<EngineKind>,
     /// Where API objects are kept [default: embedded]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = env_vars::STORE, hide_env_values = true)]
     pub(crate) store: Option<StoreKind>,
-    /// Addresses of etcd, with `--store etcd`
-    #[arg(long, value_name = "URL,…", value_delimiter = ',')]
-    pub(crate) etcd_endpoints: Vec<String>,
+    #[command(flatten)]
+    pub(crate) etcd: EtcdArgs,
 }
 
 /// Which data directory.
@@ -71,7 +71,7 @@ pub(crate) enum StoreKind {
     /// A file in the data directory
     #[default]
     Embedded,
-    /// An etcd cluster: comes in a later version
+    /// An etcd cluster, which several control planes can use
     Etcd,
 }
 
@@ -84,6 +84,7 @@ pub(crate) struct PlatformSettings {
     pub(crate) domain: Hostname,
     pub(crate) engine: EngineKind,
     pub(crate) store: StoreKind,
+    pub(crate) etcd: EtcdSettings,
 }
 
 impl Default for PlatformSettings {
@@ -94,6 +95,7 @@ impl Default for PlatformSettings {
             domain: localhost(),
             engine: EngineKind::default(),
             store: StoreKind::default(),
+            etcd: EtcdSettings::default(),
         }
     }
 }
@@ -114,24 +116,20 @@ impl PlatformSettings {
                 .hint("put a TLS terminator in front of --http until then"));
         }
         let before = remembered.unwrap_or_default();
+        let store = args.store.unwrap_or(before.store);
         let chosen = Self {
             listen: args.listen.unwrap_or(before.listen),
             http: args.http.unwrap_or(before.http),
             domain: args.domain.clone().unwrap_or(before.domain),
             engine: args.engine.unwrap_or(before.engine),
-            store: args.store.unwrap_or(before.store),
+            store,
+            etcd: EtcdSettings::choose(&args.etcd, before.etcd, store)?,
         };
         if chosen.engine == EngineKind::Kubernetes {
             return Err(CliError::usage(
                 "--engine kubernetes: this engine comes in a later version",
             )
             .hint("use --engine docker"));
-        }
-        if chosen.store == StoreKind::Etcd || !args.etcd_endpoints.is_empty() {
-            return Err(
-                CliError::usage("--store etcd: this store comes in a later version")
-                    .hint("use --store embedded, without --etcd-endpoints"),
-            );
         }
         for (flag, address) in [("--listen", chosen.listen), ("--http", chosen.http)] {
             if address.port() == 0 {
@@ -259,6 +257,28 @@ mod tests {
     }
 
     #[test]
+    fn etcd_is_remembered_without_its_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("settings.toml");
+        let flags = PlatformArgs {
+            store: Some(StoreKind::Etcd),
+            etcd: EtcdArgs {
+                etcd_endpoints: vec!["http://a:2379".to_owned(), "http://b:2379".to_owned()],
+                etcd_user: Some("coracle".to_owned()),
+                etcd_password_file: Some("/run/password".into()),
+                ..EtcdArgs::default()
+            },
+            ..args()
+        };
+        let chosen = PlatformSettings::choose(&flags, None).unwrap();
+        chosen.write(&path).unwrap();
+        let remembered = PlatformSettings::read(&path).unwrap();
+        assert_eq!(remembered.as_ref(), Some(&chosen));
+        assert_eq!(PlatformSettings::choose(&args(), remembered).unwrap(), chosen);
+        assert_eq!(chosen.etcd.prefix, "/coracle/");
+    }
+
+    #[test]
     fn what_is_not_there_yet_is_refused() {
         let refused = |args: PlatformArgs| {
             let error = PlatformSettings::choose(&args, None).unwrap_err();
@@ -271,6 +291,11 @@ mod tests {
         assert!(refused(PlatformArgs { engine, ..args() }).contains("--engine kubernetes"));
         let store = Some(StoreKind::Etcd);
         assert!(refused(PlatformArgs { store, ..args() }).contains("--store etcd"));
+        let etcd = EtcdArgs {
+            etcd_user: Some("coracle".to_owned()),
+            ..EtcdArgs::default()
+        };
+        assert!(refused(PlatformArgs { etcd, ..args() }).contains("go with --store etcd"));
         let listen = Some("127.0.0.1:8080".parse().unwrap());
         assert!(refused(PlatformArgs { listen, ..args() }).contains("are the same port"));
     }

@@ -290,6 +290,10 @@ struct Run<R: Reconciler> {
 
 impl<R: Reconciler> Run<R> {
     async fn run(mut self) {
+        // Whoever was paused for so long that another may lead by now begins nothing: it is about to be ended.
+        if !self.runner.scene.control.leading.holds() {
+            return;
+        }
         let outcome = self.runner.reconciler.reconcile(&self.key).await;
         self.ended = match outcome {
             Ok(Next::Rest) => Ended::Done(None),

@@ -54,7 +54,7 @@ pub(super) async fn connect(config: &EtcdConfig, place: &Place) -> Result<Caller
     loop {
         let tried = tokio::time::timeout_at(
             deadline,
-            Client::connect(&config.endpoints, Some(options.clone())),
+            Box::pin(Client::connect(&config.endpoints, Some(options.clone()))),
         )
         .await;
         match tried {

@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use coracle_control::leading::LeaderRecord;
 use coracle_docker::{DockerConfig, DockerEngine};
 use coracle_engine::Engine as _;
 use coracle_task::Supervisor;
@@ -12,7 +13,8 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::data_dir::{DataDir, Part};
 use crate::error::{CliError, Result, chain};
-use crate::settings::{DataDirArg, PlatformSettings};
+use crate::settings::{DataDirArg, PlatformSettings, StoreKind};
+use crate::store::PlatformStore;
 use crate::table::{Cell, Table, bytes};
 
 /// How long one check may take.
@@ -90,7 +92,10 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result {
             PlatformSettings::default()
         }
     };
-    checks.push(store(&data));
+    checks.push(match settings.store {
+        StoreKind::Embedded => store(&data),
+        StoreKind::Etcd => etcd(&data, &settings).await,
+    });
     for part in [Part::Serve, Part::Gateway] {
         checks.push(process(&data, &settings, part));
     }
@@ -230,6 +235,40 @@ fn store(data: &DataDir) -> Check {
             "run this as the user who started the platform",
         ),
     }
+}
+
+/// Does etcd answer, and who leads?
+async fn etcd(data: &DataDir, settings: &PlatformSettings) -> Check {
+    const WHAT: &str = "store";
+    let opened = match tokio::time::timeout(PATIENCE, PlatformStore::open(data, settings)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return Check::of_error(WHAT, error),
+        Err(_elapsed) => {
+            let found = format!(
+                "etcd does not answer at {}",
+                settings.etcd.endpoints.join(",")
+            );
+            return Check::fail(WHAT, found, "see that its members run and can be reached");
+        }
+    };
+    let store = opened.as_store();
+    let found = format!("etcd at {}", settings.etcd.endpoints.join(","));
+    let leader = store.get(coracle_control::keys::LEADER).await;
+    let check = match leader {
+        Ok(Some(entry)) => {
+            let record = serde_json::from_slice::<LeaderRecord>(&entry.value);
+            let name = record.map(|record| record.name).unwrap_or_default();
+            Check::ok(WHAT, format!("{found}, {name} leads"))
+        }
+        Ok(None) => Check::warn(
+            WHAT,
+            format!("{found}, no control plane leads"),
+            "`coracle up` starts one",
+        ),
+        Err(error) => Check::fail(WHAT, error.to_string(), ""),
+    };
+    opened.close().await;
+    check
 }
 
 /// Runs it and answers its port, or is the port free for it?

@@ -25,6 +25,7 @@ use crate::operator;
 use crate::output::{Format, Progress};
 use crate::serve::cannot_listen;
 use crate::settings::{PlatformArgs, PlatformSettings};
+use crate::store::gateway_token_file;
 
 /// How long a part has to become ready. A store that was not closed is read once; that takes its time.
 const READY: Duration = Duration::from_secs(60);
@@ -249,7 +250,14 @@ impl Up<'_> {
         command
             .env_remove(env_vars::TOKEN)
             .env_remove(env_vars::URL);
+        if part == Part::Gateway && self.settings.etcd.shared_dir.is_some() {
+            let token = gateway_token_file(&self.data, &self.settings);
+            command.arg("--token-file").arg(token);
+        }
         if part == Part::Gateway {
+            for secret in [env_vars::SECRET_KEY, env_vars::ETCD_PASSWORD] {
+                command.env_remove(secret);
+            }
             command.env_remove(env_vars::ADMIN_PASSWORD);
         }
         let process = command
