@@ -6,6 +6,10 @@ pub(crate) const DATA_DIR: &str = "CORACLE_DATA_DIR";
 pub(crate) const LISTEN: &str = "CORACLE_LISTEN";
 /// Address of applications.
 pub(crate) const HTTP: &str = "CORACLE_HTTP";
+/// Where the registry alone is.
+pub(crate) const REGISTRY_LISTEN: &str = "CORACLE_REGISTRY_LISTEN";
+/// The registry as a cluster's nodes reach it.
+pub(crate) const NODE_REGISTRY: &str = "CORACLE_NODE_REGISTRY";
 /// The control planes that a gateway asks for routes.
 pub(crate) const CONTROL: &str = "CORACLE_CONTROL";
 /// The file with the gateway's token.

@@ -88,7 +88,11 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
         );
     }
     let _lock = data.claim(Part::Serve).await?;
-    let listener = bind(settings.listen).await?;
+    let listener = bind("--listen", settings.listen).await?;
+    let registry = match settings.registry_listen {
+        Some(address) => Some(bind("--registry-listen", address).await?),
+        None => None,
+    };
     let platform = Platform::open(data, settings).await?;
     let (supervisor, store, office) = (platform.supervisor, platform.store, platform.office);
     tracing::info!(
@@ -99,6 +103,14 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     );
     let stop = supervisor.token();
     let stopper = stop.clone();
+    if let Some(listener) = registry {
+        let api = platform.api.clone();
+        supervisor.spawn_graceful("registry for nodes", async move {
+            if let Err(error) = coracle_api::serve_registry(listener, api).await {
+                tracing::error!(error = chain(&error), "nodes cannot pull any more");
+            }
+        });
+    }
     let serving = coracle_api::serve(listener, platform.api);
     tokio::pin!(serving);
     let mut ended = Ended::Asked;
@@ -133,10 +145,10 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
 }
 
 /// Listens, or says which flag changes the port.
-async fn bind(address: SocketAddr) -> Result<TcpListener> {
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| cannot_listen("--listen", address, &error))
+        .map_err(|error| cannot_listen(flag, address, &error))
 }
 
 /// Why `address` cannot be listened on, and which flag changes it.

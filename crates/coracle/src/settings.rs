@@ -23,6 +23,12 @@ pub(crate) struct PlatformArgs {
     /// Address of applications [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDRESS", env = env_vars::HTTP, hide_env_values = true)]
     pub(crate) http: Option<SocketAddr>,
+    /// A further address of the registry alone, for nodes of a cluster to pull from [default: none]
+    #[arg(long, value_name = "ADDRESS", env = env_vars::REGISTRY_LISTEN, hide_env_values = true)]
+    pub(crate) registry_listen: Option<SocketAddr>,
+    /// The registry as a cluster's nodes reach it [default: as --listen]
+    #[arg(long, value_name = "HOST:PORT", env = env_vars::NODE_REGISTRY, hide_env_values = true, value_parser = registry_host)]
+    pub(crate) node_registry: Option<String>,
     /// Address of applications over TLS: comes in a later version
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) https: Option<SocketAddr>,
@@ -81,6 +87,10 @@ pub(crate) enum StoreKind {
 pub(crate) struct PlatformSettings {
     pub(crate) listen: SocketAddr,
     pub(crate) http: SocketAddr,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) registry_listen: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node_registry: Option<String>,
     pub(crate) domain: Hostname,
     pub(crate) engine: EngineKind,
     pub(crate) store: StoreKind,
@@ -92,6 +102,8 @@ impl Default for PlatformSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
             http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            registry_listen: None,
+            node_registry: None,
             domain: localhost(),
             engine: EngineKind::default(),
             store: StoreKind::default(),
@@ -120,6 +132,8 @@ impl PlatformSettings {
         let chosen = Self {
             listen: args.listen.unwrap_or(before.listen),
             http: args.http.unwrap_or(before.http),
+            registry_listen: args.registry_listen.or(before.registry_listen),
+            node_registry: args.node_registry.clone().or(before.node_registry),
             domain: args.domain.clone().unwrap_or(before.domain),
             engine: args.engine.unwrap_or(before.engine),
             store,
@@ -131,7 +145,13 @@ impl PlatformSettings {
             )
             .hint("use --engine docker"));
         }
-        for (flag, address) in [("--listen", chosen.listen), ("--http", chosen.http)] {
+        let flags = [
+            ("--listen", Some(chosen.listen)),
+            ("--http", Some(chosen.http)),
+            ("--registry-listen", chosen.registry_listen),
+        ];
+        for (flag, address) in flags {
+            let Some(address) = address else { continue };
             if address.port() == 0 {
                 return Err(CliError::usage(format!(
                     "{flag} {address}: use a port from 1 to 65535"
@@ -198,6 +218,19 @@ impl PlatformSettings {
     /// The base URL of the API as this machine reaches it.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.local_listen())
+    }
+}
+
+/// A registry's place as it stands at the beginning of an image's name.
+fn registry_host(text: &str) -> std::result::Result<String, String> {
+    let hint = "use HOST or HOST:PORT, such as 127.0.0.1:30070 or registry.example.org";
+    // Without a dot or a port the first part of an image's name is no registry.
+    if !text.contains(['.', ':']) || text.contains('/') {
+        return Err(hint.to_owned());
+    }
+    match coracle_model::name::ImageRef::new(format!("{text}/a:1")) {
+        Ok(_name) => Ok(text.to_owned()),
+        Err(_no_name) => Err(hint.to_owned()),
     }
 }
 
@@ -274,8 +307,21 @@ mod tests {
         chosen.write(&path).unwrap();
         let remembered = PlatformSettings::read(&path).unwrap();
         assert_eq!(remembered.as_ref(), Some(&chosen));
-        assert_eq!(PlatformSettings::choose(&args(), remembered).unwrap(), chosen);
+        assert_eq!(
+            PlatformSettings::choose(&args(), remembered).unwrap(),
+            chosen
+        );
         assert_eq!(chosen.etcd.prefix, "/coracle/");
+    }
+
+    #[test]
+    fn a_registry_is_a_host_with_a_dot_or_a_port() {
+        for good in ["127.0.0.1:30070", "registry.example.org", "r:5000"] {
+            assert_eq!(registry_host(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "registry", "http://a.b", "a.b/c", "a b.c", ":5000"] {
+            assert!(registry_host(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
