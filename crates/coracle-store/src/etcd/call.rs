@@ -29,7 +29,7 @@ pub(super) enum Repeat {
 /// The connection. Clones share it.
 #[derive(Clone)]
 pub(super) struct Caller {
-    client: Client,
+    client: Arc<Client>,
     sides: Arc<Sides>,
     closed: Arc<watch::Sender<bool>>,
 }
@@ -37,7 +37,7 @@ pub(super) struct Caller {
 impl Caller {
     pub(super) fn new(client: Client, sides: Arc<Sides>) -> Self {
         Self {
-            client,
+            client: Arc::new(client),
             sides,
             closed: Arc::new(watch::Sender::new(false)),
         }
@@ -83,7 +83,7 @@ impl Caller {
             // In a box: what the client makes of a call is large, and it would be part of every caller.
             let until = deadline.min(Instant::now() + ANSWER);
             let failure =
-                match tokio::time::timeout_at(until, Box::pin(call(self.client.clone()))).await {
+                match tokio::time::timeout_at(until, Box::pin(call((*self.client).clone()))).await {
                     Ok(Ok(answer)) => return Ok(answer),
                     Ok(Err(error)) => failure::judge(action, error, &self.sides),
                     Err(_elapsed) => failure::no_answer(action),
