@@ -160,7 +160,6 @@ impl Platform {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let credential = PlatformCredential::generate().unwrap();
-            shared_dir: data.clone(),
         let settings = Settings {
             data_dir: data.clone(),
             shared_dir: data.clone(),
