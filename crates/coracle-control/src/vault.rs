@@ -124,6 +124,13 @@ impl Vault {
         })
     }
 
+    /// With a key that was derived from something else.
+    pub(crate) fn of_key(key: &[u8; KEY_BYTES]) -> Self {
+        Self {
+            cipher: XChaCha20Poly1305::new(key.into()),
+        }
+    }
+
     /// Seals `secret` for `place`.
     ///
     /// # Errors
@@ -237,7 +244,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 /// # Errors
 /// [`ErrorKind::AlreadyExists`], and when the folder cannot be written.
 pub fn create_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let own = path.with_extension(crate::objects::new_uid());
+    // Another stem, not another extension: the file that it is first written to is called after it.
+    let own = path.with_file_name(format!("new-{}", crate::objects::new_uid()));
     write_private(&own, content)?;
     let linked = std::fs::hard_link(&own, path);
     std::fs::remove_file(&own)?;
@@ -275,6 +283,35 @@ mod tests {
             format!("{vault:?} {:?}", Secret::new("hunter2")),
             "Vault(…) Secret(…)"
         );
+    }
+
+    #[test]
+    fn processes_that_start_at_once_have_one_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/secret.key");
+        let open = || Vault::open(&path).unwrap();
+        let vaults: Vec<_> = std::thread::scope(|scope| {
+            let opening: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            opening.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        let sealed = vaults[0].seal("place", &Secret::new("hunter2")).unwrap();
+        for vault in &vaults {
+            assert_eq!(
+                vault.open_sealed("place", &sealed).unwrap().expose(),
+                "hunter2"
+            );
+        }
+        let left = std::fs::read_dir(dir.path().join("keys")).unwrap().count();
+        assert_eq!(left, 1, "nothing but the key is left");
+        let key = Secret::new(hex::encode(std::fs::read(&path).unwrap()));
+        let given = Vault::with_key(&key).unwrap();
+        assert!(given.open_sealed("place", &sealed).is_ok());
+        for wrong in ["", "5e", "no hexadecimal digits"] {
+            assert!(matches!(
+                Vault::with_key(&Secret::new(wrong)),
+                Err(VaultError::Text)
+            ));
+        }
     }
 
     #[test]
