@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
@@ -84,6 +85,27 @@ impl PlatformCredential {
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.0
+    }
+
+    /// The user name that goes with [`PlatformCredential::pull_secret`].
+    pub const PULL_USER: &'static str = "coracle-pull";
+
+    /// A password that only reads the registry, for nodes that pull. It follows from the credential, so nothing has to be
+    /// kept; the credential does not follow from it.
+    #[must_use]
+    pub fn pull_secret(&self) -> Secret {
+        let mut digest = Sha256::new();
+        digest.update(b"coracle pull\0");
+        digest.update(self.0.expose());
+        Secret::new(hex::encode(digest.finalize()))
+    }
+
+    pub(crate) fn is_pull(&self, presented: &str) -> bool {
+        self.pull_secret()
+            .expose()
+            .as_bytes()
+            .ct_eq(presented.as_bytes())
+            .into()
     }
 
     pub(crate) fn is(&self, presented: &str) -> bool {

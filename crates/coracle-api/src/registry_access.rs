@@ -36,6 +36,12 @@ impl Authorizer for RegistryAccess {
         if self.platform.is(credentials.token()) {
             return Ok(());
         }
+        if self.platform.is_pull(credentials.token()) {
+            return match action {
+                Action::Pull => Ok(()),
+                Action::Push | Action::Delete | Action::List => Err(Denied::Forbidden),
+            };
+        }
         let caller = self
             .authentication
             .caller(credentials.token())

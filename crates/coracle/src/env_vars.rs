@@ -10,6 +10,16 @@ pub(crate) const HTTP: &str = "CORACLE_HTTP";
 pub(crate) const REGISTRY_LISTEN: &str = "CORACLE_REGISTRY_LISTEN";
 /// The registry as a cluster's nodes reach it.
 pub(crate) const NODE_REGISTRY: &str = "CORACLE_NODE_REGISTRY";
+/// What runs the pods.
+pub(crate) const ENGINE: &str = "CORACLE_ENGINE";
+/// The namespace of the platform itself.
+pub(crate) const NAMESPACE: &str = "CORACLE_NAMESPACE";
+/// What pods may do on a cluster.
+pub(crate) const POD_SECURITY: &str = "CORACLE_POD_SECURITY";
+/// The user that they run as there.
+pub(crate) const POD_USER: &str = "CORACLE_POD_USER";
+/// Storage class of their volumes.
+pub(crate) const STORAGE_CLASS: &str = "CORACLE_STORAGE_CLASS";
 /// The control planes that a gateway asks for routes.
 pub(crate) const CONTROL: &str = "CORACLE_CONTROL";
 /// The file with the gateway's token.
@@ -46,6 +56,8 @@ pub(crate) const ETCD_PASSWORD: &str = "CORACLE_ETCD_PASSWORD";
 pub(crate) const LEADER_LEASE: &str = "CORACLE_LEADER_LEASE";
 /// The volume that all control planes have.
 pub(crate) const SHARED_DIR: &str = "CORACLE_SHARED_DIR";
+/// Set by a control plane that led, for the process that takes its place: it waits for the store instead of giving up.
+pub(crate) const LED_BEFORE: &str = "CORACLE_LED_BEFORE";
 /// The key that secrets are sealed with, in hexadecimal digits, where it is not a file.
 pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";
 /// The domain that applications are served under.
@@ -60,6 +72,8 @@ pub(crate) const URL: &str = "CORACLE_URL";
 pub(crate) const TOKEN: &str = "CORACLE_TOKEN";
 /// The command line's own file.
 pub(crate) const CONFIG: &str = "CORACLE_CONFIG";
+/// The passphrase of the secrets in an export.
+pub(crate) const PASSPHRASE: &str = "CORACLE_PASSPHRASE";
 /// The project that commands are about.
 pub(crate) const PROJECT: &str = "CORACLE_PROJECT";
 /// No colours, when it is set to anything but nothing (<https://no-color.org>).

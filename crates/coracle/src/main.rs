@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cli`], [`commands`], [`context`] | the verbs, one file for each group |
 //! | [`serve`], [`gateway`], [`runtime`] | the platform's two processes |
+//! | [`engine`], `leader`, `store` | what they run on |
 //! | [`data_dir`], [`settings`], [`operator`] | where a platform lives, how it is started, who runs it |
 //! | [`config`], [`env_vars`] | the command line's own file; the environment |
 //! | [`output`], [`table`], [`error`] | what people read |
@@ -16,6 +17,7 @@ mod commands;
 mod config;
 mod context;
 mod data_dir;
+mod engine;
 mod env_vars;
 mod error;
 mod gateway;

@@ -13,7 +13,6 @@ use coracle_control::Control;
 use coracle_control::objects::Objects;
 use coracle_control::platform::{Platform as Common, PlatformError};
 use coracle_control::settings::{Limits, Settings, platform_id};
-use coracle_docker::{DockerConfig, DockerEngine};
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::env::Secret;
 use coracle_registry::Registry;
@@ -25,7 +24,7 @@ use crate::error::{CliError, Result, chain};
 use crate::leader::Office;
 use crate::settings::{PlatformArgs, PlatformSettings, StoreKind};
 use crate::store::{PlatformStore, gateway_token, open_vault, shared_dir};
-use crate::{env_vars, operator, runtime};
+use crate::{engine, env_vars, operator, runtime};
 
 /// Threads that run the control plane: most of its time it waits.
 const WORKERS: usize = 2;
@@ -73,6 +72,7 @@ fn replace_self() -> CliError {
     tracing::info!("starting anew, to follow another control plane");
     let error = std::process::Command::new("/proc/self/exe")
         .args(std::env::args_os().skip(1))
+        .env(env_vars::LED_BEFORE, "1")
         .exec();
     CliError::caused("the control plane cannot start anew", &error)
 }
@@ -188,14 +188,15 @@ struct Platform {
 impl Platform {
     async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
         let supervisor = Supervisor::new("control plane");
-        let store = PlatformStore::open(data, settings).await?;
+        let store = match env_vars::read(env_vars::LED_BEFORE) {
+            Some(_) => PlatformStore::wait_for(data, settings).await?,
+            None => PlatformStore::open(data, settings).await?,
+        };
         let vault = open_vault(data, settings)?;
         let common = join(data, settings, &store, &vault).await?;
         let credential = PlatformCredential::shared(common.credential);
         let id = common.id;
-        let engine = DockerEngine::connect(DockerConfig::new(id, supervisor.child("docker")))
-            .await
-            .map_err(|error| CliError::caused("the Docker engine cannot be used", &error))?;
+        let engine = engine::open(settings, &id, &credential, &supervisor).await?;
         let failed = |error| CliError::caused("the control plane cannot be opened", &error);
         let control = Control::open(
             store.as_store(),

@@ -8,6 +8,7 @@ use coracle_model::name::Hostname;
 use serde::{Deserialize, Serialize};
 
 use crate::data_dir::DataDir;
+use crate::engine::{KubernetesArgs, KubernetesSettings};
 use crate::env_vars;
 use crate::error::{CliError, Result};
 use crate::store::{EtcdArgs, EtcdSettings};
@@ -26,9 +27,6 @@ pub(crate) struct PlatformArgs {
     /// A further address of the registry alone, for nodes of a cluster to pull from [default: none]
     #[arg(long, value_name = "ADDRESS", env = env_vars::REGISTRY_LISTEN, hide_env_values = true)]
     pub(crate) registry_listen: Option<SocketAddr>,
-    /// The registry as a cluster's nodes reach it [default: as --listen]
-    #[arg(long, value_name = "HOST:PORT", env = env_vars::NODE_REGISTRY, hide_env_values = true, value_parser = registry_host)]
-    pub(crate) node_registry: Option<String>,
     /// Address of applications over TLS: comes in a later version
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) https: Option<SocketAddr>,
@@ -36,11 +34,13 @@ pub(crate) struct PlatformArgs {
     #[arg(long, value_name = "DOMAIN", env = env_vars::DOMAIN, hide_env_values = true)]
     pub(crate) domain: Option<Hostname>,
     /// What runs the pods [default: docker]
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, env = env_vars::ENGINE, hide_env_values = true)]
     pub(crate) engine: Option<EngineKind>,
     /// Where API objects are kept [default: embedded]
     #[arg(long, value_enum, env = env_vars::STORE, hide_env_values = true)]
     pub(crate) store: Option<StoreKind>,
+    #[command(flatten)]
+    pub(crate) kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub(crate) etcd: EtcdArgs,
 }
@@ -66,7 +66,7 @@ pub(crate) enum EngineKind {
     /// Docker Engine on this machine
     #[default]
     Docker,
-    /// A Kubernetes cluster: comes in a later version
+    /// A Kubernetes cluster: that of KUBECONFIG, or the one that this process is a pod of
     Kubernetes,
 }
 
@@ -89,11 +89,10 @@ pub(crate) struct PlatformSettings {
     pub(crate) http: SocketAddr,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) registry_listen: Option<SocketAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) node_registry: Option<String>,
     pub(crate) domain: Hostname,
     pub(crate) engine: EngineKind,
     pub(crate) store: StoreKind,
+    pub(crate) kubernetes: KubernetesSettings,
     pub(crate) etcd: EtcdSettings,
 }
 
@@ -103,10 +102,10 @@ impl Default for PlatformSettings {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7070)),
             http: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
             registry_listen: None,
-            node_registry: None,
             domain: localhost(),
             engine: EngineKind::default(),
             store: StoreKind::default(),
+            kubernetes: KubernetesSettings::default(),
             etcd: EtcdSettings::default(),
         }
     }
@@ -133,18 +132,12 @@ impl PlatformSettings {
             listen: args.listen.unwrap_or(before.listen),
             http: args.http.unwrap_or(before.http),
             registry_listen: args.registry_listen.or(before.registry_listen),
-            node_registry: args.node_registry.clone().or(before.node_registry),
             domain: args.domain.clone().unwrap_or(before.domain),
             engine: args.engine.unwrap_or(before.engine),
             store,
+            kubernetes: KubernetesSettings::choose(&args.kubernetes, before.kubernetes),
             etcd: EtcdSettings::choose(&args.etcd, before.etcd, store)?,
         };
-        if chosen.engine == EngineKind::Kubernetes {
-            return Err(CliError::usage(
-                "--engine kubernetes: this engine comes in a later version",
-            )
-            .hint("use --engine docker"));
-        }
         let flags = [
             ("--listen", Some(chosen.listen)),
             ("--http", Some(chosen.http)),
@@ -218,19 +211,6 @@ impl PlatformSettings {
     /// The base URL of the API as this machine reaches it.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.local_listen())
-    }
-}
-
-/// A registry's place as it stands at the beginning of an image's name.
-fn registry_host(text: &str) -> std::result::Result<String, String> {
-    let hint = "use HOST or HOST:PORT, such as 127.0.0.1:30070 or registry.example.org";
-    // Without a dot or a port the first part of an image's name is no registry.
-    if !text.contains(['.', ':']) || text.contains('/') {
-        return Err(hint.to_owned());
-    }
-    match coracle_model::name::ImageRef::new(format!("{text}/a:1")) {
-        Ok(_name) => Ok(text.to_owned()),
-        Err(_no_name) => Err(hint.to_owned()),
     }
 }
 
@@ -315,16 +295,6 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_is_a_host_with_a_dot_or_a_port() {
-        for good in ["127.0.0.1:30070", "registry.example.org", "r:5000"] {
-            assert_eq!(registry_host(good).as_deref(), Ok(good));
-        }
-        for bad in ["", "registry", "http://a.b", "a.b/c", "a b.c", ":5000"] {
-            assert!(registry_host(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
     fn what_is_not_there_yet_is_refused() {
         let refused = |args: PlatformArgs| {
             let error = PlatformSettings::choose(&args, None).unwrap_err();
@@ -333,8 +303,6 @@ mod tests {
         };
         let https = Some("0.0.0.0:443".parse().unwrap());
         assert!(refused(PlatformArgs { https, ..args() }).contains("TLS comes in a later version"));
-        let engine = Some(EngineKind::Kubernetes);
-        assert!(refused(PlatformArgs { engine, ..args() }).contains("--engine kubernetes"));
         let store = Some(StoreKind::Etcd);
         assert!(refused(PlatformArgs { store, ..args() }).contains("--store etcd"));
         let etcd = EtcdArgs {

@@ -162,11 +162,32 @@ async fn the_address_for_nodes_has_the_registry_and_nothing_else() {
     let node = platform.at_the_registry(&admin);
     assert_eq!(node.get("/v2/").await.status, 200);
     assert_eq!(node.get("/v2/default/web/manifests/1").await.status, 200);
-    for path in ["/", "/api/v1/system", "/api/v1/users", "/metrics", "/healthz"] {
+    for path in [
+        "/",
+        "/api/v1/system",
+        "/api/v1/users",
+        "/metrics",
+        "/healthz",
+    ] {
         assert_eq!(node.get(path).await.status, 404, "{path}");
     }
     let gateway = platform.at_the_registry(&platform.bearing(GATEWAY_TOKEN));
     assert_eq!(gateway.get("/internal/v1/routes").await.status, 404);
     let nobody = platform.at_the_registry(&platform.nobody());
     assert_eq!(nobody.get("/v2/").await.status, 401);
+}
+
+#[tokio::test]
+async fn nodes_pull_with_a_credential_that_only_reads() {
+    let platform = Platform::new().await;
+    push(&platform.admin().await, "default/web", "1").await;
+    let pull = platform.credential.pull_secret();
+    let node = platform.bearing(pull.expose());
+    assert_eq!(node.get("/v2/").await.status, 200);
+    assert_eq!(node.get("/v2/default/web/manifests/1").await.status, 200);
+    assert_eq!(begin(&node, "default/web").await.status, 403);
+    assert_eq!(node.get("/v2/default/web/tags/list").await.status, 403);
+    let deleted = node.request(Method::DELETE, "/v2/default/web/manifests/1");
+    assert_eq!(Answer::of(deleted).await.status, 403);
+    assert_eq!(node.get("/api/v1/projects").await.status, 401);
 }

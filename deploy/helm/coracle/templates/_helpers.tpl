@@ -103,6 +103,9 @@ capabilities:
 {{- if not (has .Values.gateway.service.type (list "LoadBalancer" "NodePort" "ClusterIP")) -}}
 {{- fail "gateway.service.type: use LoadBalancer, NodePort or ClusterIP" -}}
 {{- end -}}
+{{- if not (has .Values.pods.security (list "restricted" "baseline")) -}}
+{{- fail "pods.security: use restricted or baseline" -}}
+{{- end -}}
 {{- if eq (int .Values.podSecurity.user) 0 -}}
 {{- fail "podSecurity.user: use any number but 0" -}}
 {{- end -}}
