@@ -8,13 +8,13 @@
 
 mod bad_input;
 mod bad_platform;
+mod build_cache;
 mod commands;
 mod container_removed;
 mod engine_restart;
 mod folder_to_url;
 mod gateway_alone;
 mod kill_control_plane;
-mod leader_killed;
 mod leader_killed;
 mod nodes;
 mod projects;

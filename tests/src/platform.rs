@@ -34,6 +34,8 @@ pub struct Options {
     pub http: SocketAddr,
     /// Its data directory; one of its own when absent.
     pub data: Option<PathBuf>,
+    /// More arguments of `coracle up`.
+    pub arguments: Vec<String>,
 }
 
 impl Default for Options {
@@ -43,6 +45,7 @@ impl Default for Options {
             listen: ports::free(),
             http: ports::free(),
             data: None,
+            arguments: Vec::new(),
         }
     }
 }
@@ -129,6 +132,7 @@ impl Platform {
             .args(["--domain", "localhost"]);
         command.arg("--listen").arg(self.options.listen.to_string());
         command.arg("--http").arg(self.options.http.to_string());
+        command.args(&self.options.arguments);
         command
     }
 

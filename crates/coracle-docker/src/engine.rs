@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::{
-    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
+    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
+    VolumeInfo,
 };
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
@@ -255,7 +256,10 @@ impl Engine for DockerEngine {
         request: BuildRequest,
         progress: BuildProgress,
     ) -> Result<BuiltImage, EngineError> {
-        build::build(&self.core, request, progress).await
+        let built = build::build(&self.core, request, progress).await;
+        // Also one that failed left something.
+        build::cache::bound(&self.core);
+        built
     }
 
     async fn ensure_volume(

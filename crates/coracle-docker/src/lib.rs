@@ -57,6 +57,6 @@ mod stats;
 mod subnet;
 mod volume;
 
-pub use config::DockerConfig;
+pub use config::{CacheLimit, DockerConfig};
 pub use engine::DockerEngine;
 pub use halt::stop_pods;

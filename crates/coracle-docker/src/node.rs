@@ -110,6 +110,11 @@ struct Disk {
     used: u64,
 }
 
+/// The size of the disk that a folder is on.
+pub(crate) fn disk_bytes(folder: &Path) -> Option<u64> {
+    disk(folder.to_str()?).map(|disk| disk.total)
+}
+
 fn disk(path: &str) -> Option<Disk> {
     let stat = rustix::fs::statvfs(Path::new(path)).ok()?;
     let total = stat.f_blocks.checked_mul(stat.f_frsize)?;

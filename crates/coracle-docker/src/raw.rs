@@ -18,6 +18,9 @@ use tokio::net::UnixStream;
 /// The daemon's message about a refusal is read up to this size.
 const MESSAGE_BYTES: usize = 64 * 1024;
 
+/// Any other answer is read up to this size: it names each part of a cache that went.
+const ANSWER_BYTES: usize = 8 * 1024 * 1024;
+
 /// The connection after an upgrade.
 pub(crate) type Raw = TokioIo<Upgraded>;
 
@@ -58,6 +61,39 @@ pub(crate) async fn upgrade(socket: &Path, path: &str, body: String) -> Result<R
         result = &mut taken => result,
         end = &mut driven => match end {
             Ok(()) => taken.await,
+            Err(error) => Err(broken(error)),
+        },
+    }
+}
+
+/// Posts to the daemon without a body and reads its answer.
+pub(crate) async fn post(socket: &Path, path: &str) -> Result<serde_json::Value, EngineError> {
+    let stream = UnixStream::connect(socket).await.map_err(broken)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(broken)?;
+    let request = Request::post(path)
+        .header(hyper::header::HOST, "docker")
+        .body(Full::<Bytes>::default())
+        .map_err(broken)?;
+    let asked = async {
+        let answer = sender.send_request(request).await.map_err(broken)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(broken)?
+            .to_bytes();
+        if !status.is_success() {
+            return Err(refusal(status.as_u16(), &String::from_utf8_lossy(&body)));
+        }
+        serde_json::from_slice(&body).map_err(broken)
+    };
+    tokio::pin!(asked, connection);
+    tokio::select! {
+        result = &mut asked => result,
+        end = &mut connection => match end {
+            Ok(()) => asked.await,
             Err(error) => Err(broken(error)),
         },
     }

@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) starts: Semaphore,
     /// One network is made at a time, or two projects would choose the same subnet.
     pub(crate) network_making: tokio::sync::Mutex<()>,
+    /// The cache of builds is bounded by one at a time.
+    pub(crate) pruning: Arc<Semaphore>,
     /// One cordon is put or taken away at a time.
     pub(crate) cordoning: tokio::sync::Mutex<()>,
     /// Wakes the timer of retries.
@@ -201,6 +203,7 @@ impl Core {
             init: node::init(),
             starts: Semaphore::new(config.start_concurrency.max(1)),
             network_making: tokio::sync::Mutex::new(()),
+            pruning: Arc::new(Semaphore::new(1)),
             cordoning: tokio::sync::Mutex::new(()),
             retries: Notify::new(),
             credentials: KnownCredentials::default(),

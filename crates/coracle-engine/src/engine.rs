@@ -9,15 +9,25 @@
 //! 3. Pods of workloads for which no wish was told in this process's life are reported and left alone.
 //! 4. `watch` begins with an `Applied` for everything that exists, then one `Synced`, then every change in
 //!    order. A watcher that falls behind gets a fresh start (everything again, and `Synced` again), never a gap.
+//!    `Synced` waits until everything could be read: a watch that begins while what the engine drives is away may
+//!    tell of some things before, and of changes of them, but not that this is all. Up to `Synced` a pod that was
+//!    ready in a life before is told as nothing less, so that it keeps its traffic.
 //! 5. A pod is reported `stopping` before it stops serving because of a wish. It gets SIGTERM when
-//!    [`Engine::drained`] was called for it or its `drain` time is over, and SIGKILL `stop_grace` after that.
+//!    [`Engine::drained`] was called for it or its `drain` time is over, and SIGKILL `stop_grace` after that. A pod
+//!    that was never ready since its start had no requests: it is not waited for.
 //! 6. Nothing that is not the platform's own is ever changed, removed or reported.
 //! 7. A pod has one address from its start to its end, over restarts, and shares it with no other pod of
 //!    the platform that exists at the same time.
 //! 8. A cordoned node gets no new pods. Those that it has stay, and are started again in place. A pod for which no
 //!    open node is left is `pending` with the reason of [`coracle_model::node::cordoned_reason`], and comes up
-//!    once a node is uncordoned. Cordons outlive this process; [`Engine::watch`] tells of them.
+//!    once a node is uncordoned; until then it is on no node. Cordons outlive this process; [`Engine::watch`] tells of
+//!    them.
 //! 9. Replicas of one workload are spread over the nodes that are ready and open.
+//! 10. A new generation of a replicated workload surges: all of its pods are made beside the old ones, and an old one
+//!     goes as a new one becomes ready, so that never fewer serve than were wished. A workload of one pod under its
+//!     own name cannot: there the old pod is gone before the new one is made.
+//! 11. [`Engine::delete_pod`] of a replicated workload's pod leaves the wish: another pod comes in its place. Of a pod
+//!     that stands alone (single, task) it takes the wish along: nothing comes until it is applied again.
 
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
@@ -82,7 +92,7 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::NoSuchPod`]; [`EngineError::Refused`] for a task where pods are replaced.
     async fn restart(&self, pod: &PodId) -> Result<(), EngineError>;
 
-    /// Stops one pod of a workload for good; a replicated workload gets a new one in its place.
+    /// Stops one pod of a workload for good (law 11).
     ///
     /// # Errors
     /// [`EngineError::NoSuchPod`].

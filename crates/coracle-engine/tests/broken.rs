@@ -14,7 +14,7 @@ use coracle_engine::sim::{SimConfig, SimControl};
 use coracle_engine::stream::{
     Channel, Duplex, ExecRequest, LogRequest, LogStream, Session, SessionOutput,
 };
-use coracle_engine::{Engine, EngineError, EngineEvent};
+use coracle_engine::{Engine, EngineError, EngineEvent, Support};
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
 use coracle_model::pod::{PodPhase, PodStats};
@@ -366,6 +366,12 @@ impl World for BrokenWorld {
     fn patience(&self) -> Duration {
         self.inner.patience()
     }
+    async fn cut_off(&self) -> Support {
+        self.inner.cut_off().await
+    }
+    async fn reconnect(&self) {
+        self.inner.reconnect().await;
+    }
     async fn vanish(&self, pod: &PodId) {
         self.inner.vanish(pod).await;
     }
@@ -426,6 +432,7 @@ noticed! {
     liveness_hidden: RestartsHidden by what_is_unready_for_long_is_started_again;
     address_shared: AddressShared by addresses_are_unique_and_stay;
     gone_hidden: GoneHidden by watchers_agree_under_change;
+    synced_before_it_was_read: SyncedFirst by nothing_is_synced_before_it_could_be_read;
     synced_first: SyncedFirst by a_watch_begins_with_all_then_synced;
     log_cut: LogCut by logs_have_a_tail_and_an_end;
     log_cut_following: LogCut by logs_follow_over_a_restart;

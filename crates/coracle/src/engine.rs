@@ -110,7 +110,10 @@ pub(crate) async fn open(
 ) -> Result<Arc<dyn Engine>> {
     match settings.engine {
         EngineKind::Docker => {
-            let config = DockerConfig::new(id, supervisor.child("docker"));
+            let config = DockerConfig {
+                build_cache: settings.build_cache,
+                ..DockerConfig::new(id, supervisor.child("docker"))
+            };
             let engine = DockerEngine::connect(config)
                 .await
                 .map_err(|error| CliError::caused("the Docker engine cannot be used", &error))?;

@@ -60,6 +60,8 @@ pub(crate) const SHARED_DIR: &str = "CORACLE_SHARED_DIR";
 pub(crate) const LED_BEFORE: &str = "CORACLE_LED_BEFORE";
 /// The key that secrets are sealed with, in hexadecimal digits, where it is not a file.
 pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";
+/// How much Docker may keep to make builds faster.
+pub(crate) const BUILD_CACHE: &str = "CORACLE_BUILD_CACHE";
 /// The domain that applications are served under.
 pub(crate) const DOMAIN: &str = "CORACLE_DOMAIN";
 /// The password of user `admin`, at the very first start only.

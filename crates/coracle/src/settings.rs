@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use coracle_docker::CacheLimit;
 use coracle_model::name::Hostname;
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,10 @@ pub(crate) struct PlatformArgs {
     /// What runs the pods [default: docker]
     #[arg(long, value_enum, env = env_vars::ENGINE, hide_env_values = true)]
     pub(crate) engine: Option<EngineKind>,
+    /// The most that Docker keeps to make builds faster: a size such as 5Gi, `off`, or `auto`, a tenth of the disk up to
+    /// 10 GB [default: auto]
+    #[arg(long, value_name = "SIZE", env = env_vars::BUILD_CACHE, hide_env_values = true)]
+    pub(crate) build_cache: Option<CacheLimit>,
     /// Where API objects are kept [default: embedded]
     #[arg(long, value_enum, env = env_vars::STORE, hide_env_values = true)]
     pub(crate) store: Option<StoreKind>,
@@ -91,6 +96,8 @@ pub(crate) struct PlatformSettings {
     pub(crate) registry_listen: Option<SocketAddr>,
     pub(crate) domain: Hostname,
     pub(crate) engine: EngineKind,
+    #[serde(with = "build_cache")]
+    pub(crate) build_cache: CacheLimit,
     pub(crate) store: StoreKind,
     pub(crate) kubernetes: KubernetesSettings,
     pub(crate) etcd: EtcdSettings,
@@ -104,10 +111,31 @@ impl Default for PlatformSettings {
             registry_listen: None,
             domain: localhost(),
             engine: EngineKind::default(),
+            build_cache: CacheLimit::default(),
             store: StoreKind::default(),
             kubernetes: KubernetesSettings::default(),
             etcd: EtcdSettings::default(),
         }
+    }
+}
+
+/// As it is written on the command line.
+mod build_cache {
+    use coracle_docker::CacheLimit;
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(
+        limit: &CacheLimit,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(limit)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> std::result::Result<CacheLimit, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(de::Error::custom)
     }
 }
 
@@ -134,6 +162,7 @@ impl PlatformSettings {
             registry_listen: args.registry_listen.or(before.registry_listen),
             domain: args.domain.clone().unwrap_or(before.domain),
             engine: args.engine.unwrap_or(before.engine),
+            build_cache: args.build_cache.unwrap_or(before.build_cache),
             store,
             kubernetes: KubernetesSettings::choose(&args.kubernetes, before.kubernetes),
             etcd: EtcdSettings::choose(&args.etcd, before.etcd, store)?,

@@ -4,7 +4,10 @@
 //! ignores a cgroup parent too. It does put every command into a cgroup of its own. So while a command of the
 //! build runs, cgroups of commands that appear are given the limit from outside: not more of them than this
 //! build runs commands, and only ones that were not there before, because others may build at the same time.
-//! The limit is for each command; a command that passes it is killed, not the machine. Where the cgroups cannot
+//! The limit is for each command, and commands of one build that run at once have it each: BuildKit in the daemon
+//! puts the commands of all builds side by side into one folder of its own, so there is no group of one build that a
+//! limit could be put on, and a limit of that folder would be one for all who build on this machine. A command that
+//! passes its limit is killed, not the machine. Where the cgroups cannot
 //! be written (no root, an unknown layout) the build's log says that there is no limit.
 
 use std::collections::HashSet;

@@ -6,6 +6,7 @@
 //! repository along with its last tag, and a deploy of what was just built must not pull it again; whoever sweeps
 //! images removes it with [`coracle_engine::Engine::remove_image`].
 
+pub(crate) mod cache;
 mod context;
 mod memory;
 mod progress;

@@ -12,11 +12,16 @@ use coracle_model::name::ImageRef;
 use coracle_model::workload::PodId;
 use coracle_task::Supervisor;
 
+/// The daemon's socket on a detour.
+const SOCKET: &str = "docker.sock";
+
 struct OnDocker;
 
 struct OneDaemon {
     platform: Arc<Platform>,
     life: Mutex<Option<Supervisor>>,
+    /// Where engines look for the daemon's socket from the moment on when they were cut off from it.
+    detour: Mutex<Option<tempfile::TempDir>>,
 }
 
 impl Drop for OneDaemon {
@@ -34,6 +39,7 @@ impl Factory for OnDocker {
         Box::new(OneDaemon {
             platform: Arc::new(Platform::new()),
             life: Mutex::new(None),
+            detour: Mutex::new(None),
         })
     }
 }
@@ -46,9 +52,27 @@ impl World for OneDaemon {
         if let Some(before) = before {
             before.shutdown(Duration::ZERO).await;
         }
-        DockerEngine::connect(self.platform.config(&life))
-            .await
-            .unwrap()
+        let mut config = self.platform.config(&life);
+        if let Some(folder) = &*self.detour.lock().unwrap() {
+            config.socket = Some(folder.path().join(SOCKET));
+        }
+        DockerEngine::connect(config).await.unwrap()
+    }
+
+    async fn cut_off(&self) -> Support {
+        *self.detour.lock().unwrap() = Some(tempfile::tempdir().unwrap());
+        Support::Yes
+    }
+
+    async fn reconnect(&self) {
+        let real = std::env::var("DOCKER_HOST").ok();
+        let real = real
+            .as_deref()
+            .and_then(|host| host.strip_prefix("unix://"));
+        if let Some(folder) = &*self.detour.lock().unwrap() {
+            let real = real.unwrap_or("/var/run/docker.sock");
+            std::os::unix::fs::symlink(real, folder.path().join(SOCKET)).unwrap();
+        }
     }
 
     fn image(&self) -> ImageRef {

@@ -68,6 +68,15 @@ pub trait World: Send + Sync {
         Duration::from_millis(500)
     }
 
+    /// Engines that are given from now on cannot reach what they drive, until [`World::reconnect`]. Answers whether that
+    /// can be done here.
+    async fn cut_off(&self) -> Support {
+        Support::No
+    }
+
+    /// Ends what [`World::cut_off`] began.
+    async fn reconnect(&self) {}
+
     /// Removes a pod behind the engine's back (`docker rm -f`).
     async fn vanish(&self, pod: &PodId);
 
@@ -196,6 +205,7 @@ macro_rules! engine_conformance {
             a_ready_pod_is_told_ready_by_a_new_engine
             a_new_life_mends_what_broke_between
             a_watch_begins_with_all_then_synced
+            nothing_is_synced_before_it_could_be_read
             a_late_watcher_sees_what_an_early_one_sees
             a_slow_watcher_ends_up_right
             watchers_agree_under_change

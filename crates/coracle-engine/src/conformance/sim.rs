@@ -9,7 +9,7 @@ use coracle_model::workload::PodId;
 
 use super::bench::Given as _;
 use super::{Factory, World};
-use crate::engine::Engine;
+use crate::engine::{Engine, Support};
 use crate::sim::{Behaviour, SimConfig, SimControl, SimImage, SimWorld};
 
 /// Simulated platforms.
@@ -64,6 +64,15 @@ impl World for TestedWorld {
 
     fn patience(&self) -> Duration {
         Duration::from_secs(600)
+    }
+
+    async fn cut_off(&self) -> Support {
+        self.control().daemon_down();
+        Support::Yes
+    }
+
+    async fn reconnect(&self) {
+        self.control().daemon_up();
     }
 
     async fn vanish(&self, pod: &PodId) {

@@ -10,6 +10,7 @@ use super::build::BuildScript;
 use super::image::SimImage;
 use super::journal::{Act, Entry};
 use super::state::{Daemon, State};
+use crate::engine::EngineEvent;
 use crate::fault::{Fault, Verb};
 
 /// The test's hand in a simulated world: prepares it, breaks it, reads what happened.
@@ -109,6 +110,13 @@ impl SimControl {
             state.note(Act::DaemonUp);
             state.daemon = Daemon::Up;
             state.changed_all();
+            if let Some(seat) = &mut state.seat
+                && !seat.synced
+            {
+                seat.synced = true;
+                // No one watching is no fault.
+                let _watchers = seat.events.send(EngineEvent::Synced);
+            }
             let all = state.pods.values().map(|pod| pod.made_from.id.clone());
             let wished = state
                 .seat

@@ -5,7 +5,7 @@ use tokio::sync::broadcast;
 
 use super::journal::Act;
 use super::pod::{Signal, Stage};
-use super::state::State;
+use super::state::{Daemon, State};
 use super::watch::Seat;
 
 impl State {
@@ -23,6 +23,7 @@ impl State {
             told: Default::default(),
             nodes: Default::default(),
             events,
+            synced: self.daemon == Daemon::Up,
         });
         self.note(Act::EngineStarted);
         self.changed_all();

@@ -28,6 +28,8 @@ pub(super) struct Seat {
     pub(super) told: BTreeMap<PodId, ObservedPod>,
     pub(super) nodes: BTreeMap<String, Node>,
     pub(super) events: broadcast::Sender<EngineEvent>,
+    /// Everything that exists was read at least once: not before the daemon answered.
+    pub(super) synced: bool,
 }
 
 /// The last wish for a workload.
@@ -158,7 +160,8 @@ impl State {
             .map(Box::new)
             .map(EngineEvent::Node);
         let pods = seat.told.values().cloned().map(EngineEvent::Pod);
-        let all = nodes.chain(pods).chain([EngineEvent::Synced]).collect();
+        let synced = seat.synced.then_some(EngineEvent::Synced);
+        let all = nodes.chain(pods).chain(synced).collect();
         Some((all, seat.events.subscribe()))
     }
 }

@@ -6,7 +6,8 @@ use futures::StreamExt as _;
 
 use crate::conformance::bench::{Bench, Given as _};
 use crate::conformance::watcher::Watcher;
-use crate::engine::EngineEvent;
+use crate::engine::{EngineEvent, Support};
+use crate::error::EngineError;
 
 /// First all that exists, each once, then `Synced`.
 pub async fn a_watch_begins_with_all_then_synced(t: &Bench) {
@@ -24,6 +25,32 @@ pub async fn a_watch_begins_with_all_then_synced(t: &Bench) {
         .count();
     assert_eq!(count, pods.len(), "each is told once");
     assert_eq!(watcher.history.last(), Some(&EngineEvent::Synced));
+}
+
+/// An engine that begins while what it drives is away knows nothing yet, and does not say that this is all.
+pub async fn nothing_is_synced_before_it_could_be_read(t: &Bench) {
+    let web = t.serving("web", 2);
+    let before = t.running(&web).await;
+    if t.world().cut_off().await == Support::No {
+        return;
+    }
+    t.begin_anew().await;
+    let mut early = t.watcher();
+    let away = t.engine().ping().await;
+    assert!(matches!(away, Err(EngineError::Unavailable(_))), "{away:?}");
+    t.world().reconnect().await;
+    early.until("all was told", |_| Some(())).await;
+    let told = early.seen().of(&web.id).len();
+    assert_eq!(
+        told,
+        before.len(),
+        "pods that were told up to the first `Synced`"
+    );
+    assert!(!early.seen().nodes.is_empty(), "and the node");
+    // And it is told once, also to who comes later.
+    let mut late = t.watcher();
+    late.until("all was told", |_| Some(())).await;
+    assert_eq!(late.seen().pods.len(), early.seen().pods.len());
 }
 
 /// Whoever comes late knows the same as who was there from the beginning.
