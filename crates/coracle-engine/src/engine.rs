@@ -89,7 +89,8 @@ pub trait Engine: Send + Sync + 'static {
     /// ([`Capabilities::restarts`]). Either way it is reported `stopping` first and drained (law 5).
     ///
     /// # Errors
-    /// [`EngineError::NoSuchPod`]; [`EngineError::Refused`] for a task where pods are replaced.
+    /// [`EngineError::NoSuchPod`]; [`EngineError::WrongPhase`] for a pod that is on its way out, or a task that ended;
+    /// [`EngineError::Refused`] for a task where pods are replaced.
     async fn restart(&self, pod: &PodId) -> Result<(), EngineError>;
 
     /// Stops one pod of a workload for good (law 11).
