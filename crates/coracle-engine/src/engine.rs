@@ -226,6 +226,8 @@ pub struct Capabilities {
     /// Can a command in a pod be told that its input has ended? Where that shows only at the first command, it is
     /// [`Support::No`] until then.
     pub input_end: Support,
+    /// Is it known how many processes a pod has? Else [`PodStats::pids`] is 0.
+    pub process_counts: Support,
 }
 
 /// What a restart of a pod does.

@@ -146,6 +146,7 @@ impl Engine for KubernetesEngine {
             own_names: Support::No,
             log_channels: Support::No,
             input_end: self.core.input_end(),
+            process_counts: Support::No,
         }
     }
 

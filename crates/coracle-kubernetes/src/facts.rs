@@ -35,6 +35,8 @@ pub(crate) const NAME_PREFIX: &str = "name.coracle.io/";
 pub(crate) const FACTS: &str = "coracle.io/facts";
 /// On a Deployment, Job or pod: on its way out since this moment (RFC 3339).
 pub(crate) const STOPPING: &str = "coracle.io/stopping-since";
+/// On a Deployment: the number of replicas that we gave it.
+pub(crate) const REPLICAS: &str = "coracle.io/replicas";
 /// On a Job: somebody attached at this moment.
 pub(crate) const ATTACHED: &str = "coracle.io/attached-at";
 /// The volume's own name, on its claim.

@@ -112,7 +112,21 @@ pub(crate) async fn resize(
     name: &str,
     replicas: u32,
 ) -> Result<(), EngineError> {
-    resubmit(core, id, name, replicas, None).await
+    let Some(live) = live_set(core, id, name) else {
+        return Ok(());
+    };
+    let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
+    if crate::facts::stopping_since(&live.metadata).is_some() {
+        // The mark was merged, so leaving it out of what is applied would not take it away.
+        let change = json!({ "metadata": { "annotations": { crate::facts::STOPPING: null } } });
+        let set = client::merge(&api, name, &change)
+            .await
+            .map_err(engine_error)?;
+        core.take_set(set, From::Answer);
+    }
+    let set = apply(&api, name, &object::resubmit(&live, replicas)).await?;
+    core.take_set(set, From::Answer);
+    Ok(())
 }
 
 pub(crate) async fn stop_set(
@@ -136,32 +150,6 @@ pub(crate) async fn stop_set(
         Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
         Err(error) => Err(engine_error(error)),
     }
-}
-
-async fn resubmit(
-    core: &Arc<Core>,
-    id: &WorkloadId,
-    name: &str,
-    replicas: u32,
-    stopping: Option<&str>,
-) -> Result<(), EngineError> {
-    let Some(live) = live_set(core, id, name) else {
-        return Ok(());
-    };
-    let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
-    let marked = crate::facts::stopping_since(&live.metadata).is_some();
-    if marked && stopping.is_none() {
-        // The mark was merged, so leaving it out of what is applied would not take it away.
-        let change = json!({ "metadata": { "annotations": { crate::facts::STOPPING: null } } });
-        let set = client::merge(&api, name, &change)
-            .await
-            .map_err(engine_error)?;
-        core.take_set(set, From::Answer);
-    }
-    let wish = object::resubmit(&live, replicas, stopping);
-    let set = apply(&api, name, &wish).await?;
-    core.take_set(set, From::Answer);
-    Ok(())
 }
 
 /// Deletes an object of which this uid was seen, with all that belongs to it.

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
-use crate::facts::{Facts, SET, annotation, label, moment, stopping_since};
+use crate::facts::{Facts, MANAGER, REPLICAS, SET, annotation, label, moment, stopping_since};
 use crate::phase::{self, Beside};
 use crate::plan::{JobView, PodView, SetView, View, Wished};
 use crate::{naming, session, stats};
@@ -142,25 +142,49 @@ pub(crate) fn version(text: Option<&str>) -> u64 {
 /// Managers that act for the cluster itself.
 const CLUSTER: [&str; 3] = ["kube-controller-manager", "kubelet", "kube-scheduler"];
 
-/// Who else has set the number of replicas.
-pub(crate) fn taken_by(set: &Deployment) -> Option<String> {
-    let fields = set.metadata.managed_fields.as_ref()?;
-    let other = |manager: &str| manager != crate::facts::MANAGER && !CLUSTER.contains(&manager);
-    fields.iter().find_map(|entry| {
-        let manager = entry.manager.as_deref()?;
-        let spec = entry.fields_v1.as_ref()?.0.get("f:spec")?;
-        (other(manager) && spec.get("f:replicas").is_some()).then(|| manager.to_owned())
-    })
+/// What somebody else has made of a Deployment, in words. Nothing: it is as we left it.
+///
+/// The number of replicas is compared with the one that we gave it, because a change by `scale` leaves no trace among the
+/// managed fields before 1.22.
+pub(crate) fn changed(set: &Deployment) -> Option<Change> {
+    let name = set.metadata.name.as_deref().unwrap_or_default();
+    let replicas = set.spec.as_ref().and_then(|s| s.replicas);
+    let given: Option<i32> = annotation(&set.metadata, REPLICAS).and_then(|n| n.parse().ok());
+    if let (Some(replicas), Some(given)) = (replicas, given)
+        && replicas != given
+    {
+        let by = manager(set, true).unwrap_or("somebody else (kubectl?)");
+        return Some(Change::Replicas(format!(
+            "{by} scaled deployment {name} from {given} to {replicas}: it is left so; scaled back to {given} it is the platform's again"
+        )));
+    }
+    let by = manager(set, false)?;
+    Some(Change::Other(format!(
+        "{by} changed deployment {name}: what it changed is left as it is"
+    )))
 }
 
-/// Who else has changed the template or another part of the spec.
-fn changed_by(set: &Deployment) -> Option<String> {
+/// What somebody else has changed.
+pub(crate) enum Change {
+    /// The number of replicas.
+    Replicas(String),
+    /// Something else.
+    Other(String),
+}
+
+/// Another manager of fields of a Deployment's spec: of the number of replicas, or of anything else.
+fn manager(set: &Deployment, of_replicas: bool) -> Option<&str> {
     let fields = set.metadata.managed_fields.as_ref()?;
-    let other = |manager: &str| manager != crate::facts::MANAGER && !CLUSTER.contains(&manager);
     fields.iter().find_map(|entry| {
         let manager = entry.manager.as_deref()?;
-        entry.fields_v1.as_ref()?.0.get("f:spec")?;
-        other(manager).then(|| manager.to_owned())
+        let spec = entry.fields_v1.as_ref()?.0.get("f:spec")?.as_object()?;
+        let other = manager != MANAGER && !CLUSTER.contains(&manager);
+        let touches = if of_replicas {
+            spec.contains_key("f:replicas")
+        } else {
+            spec.keys().any(|key| key != "f:replicas")
+        };
+        (other && touches).then_some(manager)
     })
 }
 
@@ -188,7 +212,7 @@ impl Group {
                 .unwrap_or(1),
             stopping: stopping_since(&set.live.metadata),
             deleting: set.deleting || set.live.metadata.deletion_timestamp.is_some(),
-            taken: taken_by(&set.live).is_some(),
+            taken: matches!(changed(&set.live), Some(Change::Replicas(_))),
         });
         let jobs = self.jobs.iter().map(|(name, job)| JobView {
             name: name.clone(),
@@ -288,13 +312,11 @@ impl Group {
         if let Some(trouble) = &self.trouble {
             return Some(trouble.reason.clone());
         }
-        self.sets.values().find_map(|set| {
-            let name = set.live.metadata.name.as_deref().unwrap_or_default();
-            let by = changed_by(&set.live)?;
-            Some(format!(
-                "{by} changed deployment {name}: what it changed is left as it is"
-            ))
-        })
+        self.sets
+            .values()
+            .find_map(|set| match changed(&set.live)? {
+                Change::Replicas(words) | Change::Other(words) => Some(words),
+            })
     }
 
     /// What is told where no pod is there to tell it on.

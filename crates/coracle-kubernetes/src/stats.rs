@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use coracle_engine::EngineError;
 use coracle_model::pod::PodStats;
@@ -16,8 +17,13 @@ use crate::discovery;
 use crate::object::CONTAINER;
 use crate::phase;
 use crate::quantity;
-use crate::session::running;
+use crate::session::{Running, running};
 use crate::state::Core;
+
+/// For a kubelet to measure a pod that just began.
+const YOUNG: Duration = Duration::from_secs(25);
+/// Between two looks at a pod that was not measured yet.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Processor time of pods when they were last looked at.
 #[derive(Default)]
@@ -41,7 +47,7 @@ impl Samples {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Summary {
     pub(crate) node: NodeSummary,
-    pods: Vec<PodSummary>,
+    pods: Option<Vec<PodSummary>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,7 +81,7 @@ pub(crate) struct FsSummary {
 #[serde(rename_all = "camelCase", default)]
 struct PodSummary {
     pod_ref: PodRef,
-    containers: Vec<ContainerSummary>,
+    containers: Option<Vec<ContainerSummary>>,
     network: NetworkSummary,
     #[serde(alias = "process_stats")]
     process_stats: ProcessSummary,
@@ -156,16 +162,12 @@ pub(crate) async fn stats(core: &Arc<Core>, id: &PodId) -> Result<PodStats, Engi
             Err(error) => return Err(engine_error(error)),
         }
     }
-    let node = pod.live.spec.as_ref().and_then(|s| s.node_name.as_deref());
-    let summary = summary(core, node.unwrap_or_default()).await?;
-    let mine = |p: &&PodSummary| p.pod_ref.name == pod.name && p.pod_ref.namespace == pod.namespace;
-    let Some(found) = summary.pods.iter().find(mine) else {
-        return Err(EngineError::Failed {
-            message: "its node has no figures of it yet".to_owned(),
-            source: None,
-        });
-    };
-    let container = found.containers.iter().find(|c| c.name == CONTAINER);
+    let found = look(core, &pod).await?;
+    let container = found
+        .containers
+        .iter()
+        .flatten()
+        .find(|c| c.name == CONTAINER);
     if let Some(container) = container {
         stats.memory_bytes = container.memory.working_set_bytes.unwrap_or_default();
         stats.cpu_nanos = container.cpu.usage_core_nano_seconds.unwrap_or_default();
@@ -177,17 +179,38 @@ pub(crate) async fn stats(core: &Arc<Core>, id: &PodId) -> Result<PodStats, Engi
     Ok(stats)
 }
 
+/// What a pod's kubelet knows of it. A kubelet measures every ten seconds or so: of a young pod it is waited for.
+async fn look(core: &Core, pod: &Running) -> Result<PodSummary, EngineError> {
+    let node = pod.live.spec.as_ref().and_then(|s| s.node_name.as_deref());
+    let mine = |p: &PodSummary| p.pod_ref.name == pod.name && p.pod_ref.namespace == pod.namespace;
+    let measured = |p: &PodSummary| {
+        let container = p.containers.iter().flatten().find(|c| c.name == CONTAINER);
+        container.is_some_and(|c| c.memory.working_set_bytes.is_some_and(|bytes| bytes > 0))
+    };
+    let deadline = Instant::now() + YOUNG;
+    loop {
+        let summary = summary(core, node.unwrap_or_default()).await?;
+        let found = summary.pods.into_iter().flatten().find(|p| mine(p));
+        match found {
+            Some(found) if measured(&found) => return Ok(found),
+            _ if Instant::now() < deadline => tokio::time::sleep(AGAIN).await,
+            Some(found) => return Ok(found),
+            None => {
+                return Err(EngineError::Failed {
+                    message: "its node has no figures of it yet".to_owned(),
+                    source: None,
+                });
+            }
+        }
+    }
+}
+
 fn measured(metrics: &PodMetrics, stats: &mut PodStats) {
     let Some(container) = metrics.containers.iter().find(|c| c.name == CONTAINER) else {
         return;
     };
-    let read = |name: &str| {
-        container
-            .usage
-            .get(name)
-            .and_then(|text| quantity::number(text))
-    };
-    stats.cpu = read("cpu");
+    let cpu = container.usage.get("cpu");
+    stats.cpu = cpu.and_then(|text| quantity::number(text));
     stats.memory_bytes = container
         .usage
         .get("memory")

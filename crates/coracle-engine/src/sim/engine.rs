@@ -120,6 +120,7 @@ impl Engine for SimEngine {
             own_names: Support::Yes,
             log_channels: Support::Yes,
             input_end: Support::Yes,
+            process_counts: Support::Yes,
         }
     }
 

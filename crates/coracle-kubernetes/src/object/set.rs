@@ -1,12 +1,14 @@
 //! Deployments, Jobs, and what stands beside them.
 
+use std::collections::BTreeMap;
+
 use coracle_model::workload::Workload;
 use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::{Map, Value, json};
 
 use super::template::template;
 use crate::config::KubernetesConfig;
-use crate::facts::{Facts, NAME_PREFIX, SET, labels};
+use crate::facts::{Facts, MANAGED_BY, NAME_PREFIX, REPLICAS, SET, STOPPING, labels};
 use crate::naming;
 
 /// A Deployment of one generation of a workload. Its template never changes: a new generation is another Deployment,
@@ -15,13 +17,15 @@ pub(crate) fn deployment(config: &KubernetesConfig, workload: &Workload, replica
     let facts = Facts::of(workload);
     let name = naming::set(&workload.id.name, workload.generation);
     let (metadata, spec) = template(config, workload, &name);
+    let mut annotations = facts.annotations();
+    annotations.insert(REPLICAS.to_owned(), replicas.to_string());
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {
             "name": name,
             "labels": facts.labels(&config.platform),
-            "annotations": facts.annotations(),
+            "annotations": annotations,
         },
         "spec": {
             "replicas": replicas,
@@ -32,23 +36,19 @@ pub(crate) fn deployment(config: &KubernetesConfig, workload: &Workload, replica
     })
 }
 
-/// A Deployment that exists, applied again with other replicas and marks, and the template that it has: one that this
+/// A Deployment that exists, applied again with another number of replicas, and the template that it has: one that this
 /// process would write differently must not make its pods start anew.
-pub(crate) fn resubmit(live: &Deployment, replicas: u32, stopping: Option<&str>) -> Value {
-    let ours = |map: Option<&std::collections::BTreeMap<String, String>>| -> Map<String, Value> {
+pub(crate) fn resubmit(live: &Deployment, replicas: u32) -> Value {
+    let ours = |map: Option<&BTreeMap<String, String>>| -> Map<String, Value> {
         map.into_iter()
             .flatten()
-            .filter(|(name, _)| {
-                name.contains("coracle.io/") || name.as_str() == crate::facts::MANAGED_BY
-            })
-            .filter(|(name, _)| name.as_str() != crate::facts::STOPPING)
+            .filter(|(name, _)| name.contains("coracle.io/") || name.as_str() == MANAGED_BY)
+            .filter(|(name, _)| name.as_str() != STOPPING)
             .map(|(name, value)| (name.clone(), json!(value)))
             .collect()
     };
     let mut annotations = ours(live.metadata.annotations.as_ref());
-    if let Some(since) = stopping {
-        annotations.insert(crate::facts::STOPPING.to_owned(), json!(since));
-    }
+    annotations.insert(REPLICAS.to_owned(), json!(replicas.to_string()));
     let spec = live.spec.as_ref();
     json!({
         "apiVersion": "apps/v1",

@@ -8,15 +8,20 @@ use async_trait::async_trait;
 use coracle_engine::conformance::{Factory, Foreign, World};
 use coracle_engine::{Engine, Support};
 use coracle_kubernetes::KubernetesEngine;
+use coracle_kubernetes::config::Access;
 use coracle_model::name::ImageRef;
 use coracle_model::workload::PodId;
 use coracle_task::Supervisor;
 
 use crate::ground::{IMAGE, LONG, Platform, kubeconfig};
+use crate::hub::Hub;
+use crate::link::Link;
 
 struct OneCluster {
     platform: Arc<Platform>,
     life: Mutex<Option<Supervisor>>,
+    link: tokio::sync::OnceCell<Link>,
+    hub: tokio::sync::OnceCell<Hub>,
 }
 
 impl Drop for OneCluster {
@@ -36,6 +41,8 @@ impl Factory for OnKubernetes {
         Box::new(OneCluster {
             platform: Arc::new(Platform::new(self.0.clone())),
             life: Mutex::new(None),
+            link: tokio::sync::OnceCell::new(),
+            hub: tokio::sync::OnceCell::new(),
         })
     }
 }
@@ -48,9 +55,14 @@ impl World for OneCluster {
         if let Some(before) = before {
             before.shutdown(Duration::ZERO).await;
         }
-        KubernetesEngine::connect(self.platform.config(&life))
-            .await
-            .unwrap()
+        let mut config = self.platform.config(&life);
+        if let Some(link) = self.link.get() {
+            config.access = Access::Kubeconfig {
+                path: link.kubeconfig.clone(),
+                context: None,
+            };
+        }
+        KubernetesEngine::connect(config).await.unwrap()
     }
 
     fn image(&self) -> ImageRef {
@@ -117,6 +129,21 @@ impl World for OneCluster {
         } else {
             Support::No
         }
+    }
+
+    async fn cut_off(&self) -> Support {
+        let link = async { Link::new(&self.platform.flat()).await };
+        self.link.get_or_init(|| link).await.cut().await;
+        Support::Yes
+    }
+
+    async fn reconnect(&self) {
+        self.link.get().unwrap().mend().await;
+    }
+
+    async fn resolvable(&self) -> ImageRef {
+        let hub = self.hub.get_or_init(|| Hub::new(&self.platform)).await;
+        hub.image().await
     }
 
     async fn foreign(&self) -> Option<Box<dyn Foreign>> {

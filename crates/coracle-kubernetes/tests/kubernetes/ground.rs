@@ -29,14 +29,23 @@ pub(crate) fn kubeconfig() -> Option<PathBuf> {
 /// A platform of its own; everything of it is removed when this is dropped.
 pub(crate) struct Platform {
     pub(crate) id: String,
+    /// As whom the engine comes.
     pub(crate) kubeconfig: PathBuf,
+    /// As whom the tests look at what it did.
+    pub(crate) admin: PathBuf,
 }
 
 impl Platform {
     pub(crate) fn new(kubeconfig: PathBuf) -> Self {
         let next = NEXT.fetch_add(1, Ordering::SeqCst);
         let id = format!("t{:x}{next:02x}", std::process::id());
-        Self { id, kubeconfig }
+        let admin = std::env::var_os("CORACLE_TEST_ADMIN_KUBECONFIG").map(PathBuf::from);
+        let admin = admin.unwrap_or_else(|| kubeconfig.clone());
+        Self {
+            id,
+            kubeconfig,
+            admin,
+        }
     }
 
     pub(crate) fn prefix(&self) -> String {
@@ -70,6 +79,45 @@ impl Platform {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Applies objects in JSON.
+    pub(crate) fn apply(&self, objects: &str) {
+        use std::io::Write as _;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(objects.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        self.kubectl(&["apply", "-f", &path]);
+    }
+
+    /// The engine's kubeconfig, in JSON and with what it names in it.
+    pub(crate) fn flat(&self) -> String {
+        let config = self.kubeconfig.to_str().unwrap();
+        self.kubectl(&[
+            "config",
+            "view",
+            "--kubeconfig",
+            config,
+            "--flatten",
+            "--minify",
+            "-o",
+            "json",
+        ])
+    }
+
+    /// A token of a service account, in every version: asked for as a request for one.
+    pub(crate) fn token(&self, namespace: &str, account: &str) -> String {
+        use std::io::Write as _;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(
+            br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#,
+        )
+        .unwrap();
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
+        let body = file.path().to_str().unwrap().to_owned();
+        let answer = self.kubectl(&["create", "--raw", &path, "-f", &body]);
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
     /// The command's output, whatever its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let beside = self
@@ -79,7 +127,7 @@ impl Platform {
         let program = beside.filter(|path| path.exists());
         let program = program.unwrap_or_else(|| PathBuf::from("kubectl"));
         Command::new(program)
-            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECONFIG", &self.admin)
             .args(arguments)
             .output()
             .expect("kubectl runs")

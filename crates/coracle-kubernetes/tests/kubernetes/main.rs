@@ -10,3 +10,6 @@
 
 mod conformance;
 mod ground;
+mod hub;
+mod link;
+mod trouble;
