@@ -174,6 +174,13 @@ impl EtcdSettings {
     }
 }
 
+/// Between two tries to reach a store.
+const RETRY: Duration = Duration::from_secs(1);
+
+fn cannot_open(error: StoreError) -> CliError {
+    CliError::caused("the store cannot be opened", &error).hint("`coracle doctor` checks the store")
+}
+
 /// The store of this platform.
 #[derive(Clone, Debug)]
 pub(crate) enum PlatformStore {
@@ -184,10 +191,26 @@ pub(crate) enum PlatformStore {
 impl PlatformStore {
     /// Opens the store that the settings name.
     pub(crate) async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
-        let failed = |error: StoreError| {
-            CliError::caused("the store cannot be opened", &error)
-                .hint("`coracle doctor` checks the store")
-        };
+        Self::try_open(data, settings).await?.map_err(cannot_open)
+    }
+
+    /// The same, and tries again as long as the store is only not to be reached.
+    pub(crate) async fn wait_for(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
+        loop {
+            match Self::try_open(data, settings).await? {
+                Err(error @ StoreError::Unavailable { .. }) => {
+                    tracing::warn!(error = chain(&error), "waiting for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+                opened => return opened.map_err(cannot_open),
+            }
+        }
+    }
+
+    async fn try_open(
+        data: &DataDir,
+        settings: &PlatformSettings,
+    ) -> Result<std::result::Result<Self, StoreError>> {
         match settings.store {
             StoreKind::Embedded => {
                 let folder = data.path().join("store");
@@ -195,11 +218,11 @@ impl PlatformStore {
                 let opened = tokio::task::spawn_blocking(open)
                     .await
                     .map_err(|error| CliError::caused("the store cannot be opened", &error))?;
-                Ok(Self::Embedded(Arc::new(opened.map_err(failed)?)))
+                Ok(opened.map(|store| Self::Embedded(Arc::new(store))))
             }
             StoreKind::Etcd => {
                 let config = settings.etcd.config()?;
-                Etcd::connect(config).await.map(Self::Etcd).map_err(failed)
+                Ok(Etcd::connect(config).await.map(Self::Etcd))
             }
         }
     }
