@@ -197,9 +197,7 @@ impl Platform {
             options.statuses,
             supervisor.clone(),
         );
-        let alone = tokio::net::TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap();
+        let alone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_address = alone.local_addr().unwrap();
         let registry_state = state.clone();
         supervisor.spawn("registry alone", async move {

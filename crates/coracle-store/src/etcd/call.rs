@@ -82,12 +82,16 @@ impl Caller {
         loop {
             // In a box: what the client makes of a call is large, and it would be part of every caller.
             let until = deadline.min(Instant::now() + ANSWER);
-            let failure =
-                match tokio::time::timeout_at(until, Box::pin(call((*self.client).clone()))).await {
-                    Ok(Ok(answer)) => return Ok(answer),
-                    Ok(Err(error)) => failure::judge(action, error, &self.sides),
-                    Err(_elapsed) => failure::no_answer(action),
-                };
+            let failure = match tokio::time::timeout_at(
+                until,
+                Box::pin(call((*self.client).clone())),
+            )
+            .await
+            {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => failure::judge(action, error, &self.sides),
+                Err(_elapsed) => failure::no_answer(action),
+            };
             let again = match repeat {
                 Repeat::Always => failure.passes(),
                 Repeat::NeverSent => failure.never_sent(),
