@@ -276,7 +276,10 @@ impl Watched {
             }
         }
         assert_eq!(found, expected);
-        self.next = self.next.max(model.revision + 1);
+        // Where it lags behind a compaction and nothing came, it may yet be told so: a store takes its time.
+        if self.next >= model.oldest || !found.is_empty() {
+            self.next = self.next.max(model.revision + 1);
+        }
     }
 }
 
