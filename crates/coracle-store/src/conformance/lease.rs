@@ -111,10 +111,11 @@ async fn revoke(fixture: &dyn Fixture) {
     assert_eq!(store.revision().await.unwrap(), last + 1);
     assert_dead(store.revoke(lease).await, lease);
     assert_dead(store.keep_alive(lease).await, lease);
-    // A refused lease refuses the whole write.
+    // A refused lease refuses the whole write, and is the one that is named.
     let ops = vec![
-        Put::new("/l/c", "").into(),
+        Put::new("/l/c", "").leased(other).into(),
         Put::new("/l/d", "").leased(lease).into(),
+        Put::new("/l/e", "").leased(other).into(),
     ];
     assert_dead(store.write(ops).await, lease);
     assert_eq!(store.get("/l/c").await.unwrap(), None);

@@ -8,9 +8,10 @@ use etcd_client::{
 };
 
 use super::call::{Caller, Repeat};
+use super::failure;
 use super::place::{Place, revision};
 use crate::error::StoreError;
-use crate::store::{Expected, Op, Revision};
+use crate::store::{Expected, LeaseId, Op, Put, Revision};
 
 /// What a write did.
 #[derive(Clone, Copy, Debug)]
@@ -63,13 +64,16 @@ pub(super) async fn write(
     ops: Vec<Op>,
 ) -> Result<Written, StoreError> {
     let transaction = transaction(place, &ops);
-    let answer = caller
+    let answer = match caller
         .call("write", Repeat::NeverSent, |client| {
             let transaction = transaction.clone();
             async move { client.kv_client().txn(transaction).await }
         })
         .await
-        .map_err(|error| name_lease(error, &ops))?;
+    {
+        Ok(answer) => answer,
+        Err(error) => return Err(name_lease(caller, &ops, error).await),
+    };
     if !answer.succeeded() {
         return Err(conflict(&ops, &answer));
     }
@@ -111,14 +115,42 @@ fn conflict(ops: &[Op], answer: &TxnResponse) -> StoreError {
     }
 }
 
-/// etcd does not say which lease is dead; a write that names one is about that one.
-fn name_lease(error: StoreError, ops: &[Op]) -> StoreError {
-    let named = ops.iter().find_map(|op| match op {
-        Op::Put(put) => put.lease,
-        Op::Delete { .. } | Op::Check { .. } => None,
-    });
-    match named {
-        Some(lease) => super::failure::of_lease(error, lease),
-        None => error,
+/// etcd does not say which lease is dead: each that the write names is asked for, in their order.
+async fn name_lease(caller: &Caller, ops: &[Op], error: StoreError) -> StoreError {
+    if !matches!(error, StoreError::LeaseNotFound { .. }) {
+        return error;
     }
+    let mut named: Vec<LeaseId> = Vec::new();
+    for op in ops {
+        if let Op::Put(Put {
+            lease: Some(lease), ..
+        }) = op
+            && !named.contains(lease)
+        {
+            named.push(*lease);
+        }
+    }
+    let Some((last, others)) = named.split_last() else {
+        return error;
+    };
+    for lease in others {
+        match is_alive(caller, *lease).await {
+            Ok(true) => {}
+            Ok(false) => return failure::of_lease(error, *lease),
+            // The write was refused for certain, and the caller must hear that.
+            Err(_unknown) => break,
+        }
+    }
+    failure::of_lease(error, *last)
+}
+
+async fn is_alive(caller: &Caller, lease: LeaseId) -> Result<bool, StoreError> {
+    let id = lease.0.cast_signed();
+    let answer = caller
+        .call("look at a lease", Repeat::Always, move |client| async move {
+            client.lease_client().time_to_live(id, None).await
+        })
+        .await?;
+    // "-1" for a lease that is not there: LeaseTimeToLiveResponse in etcd's rpc.proto.
+    Ok(answer.ttl() >= 0)
 }
