@@ -37,6 +37,8 @@ pub(crate) const FACTS: &str = "coracle.io/facts";
 pub(crate) const STOPPING: &str = "coracle.io/stopping-since";
 /// On a Deployment: the number of replicas that we gave it.
 pub(crate) const REPLICAS: &str = "coracle.io/replicas";
+/// On a namespace: its project was removed at this moment, and only its volumes are left.
+pub(crate) const REMOVED: &str = "coracle.io/removed-at";
 /// On a Job: somebody attached at this moment.
 pub(crate) const ATTACHED: &str = "coracle.io/attached-at";
 /// The volume's own name, on its claim.

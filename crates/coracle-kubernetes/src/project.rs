@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::Utc;
 use coracle_engine::EngineError;
 use coracle_model::name::ProjectName;
 use coracle_model::workload::WorkloadId;
@@ -21,9 +22,10 @@ use kube::api::{DeleteParams, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Resource, ResourceExt as _};
+use serde_json::json;
 
-use crate::client::{apply, apply_own, engine_error, foreign, ignore_missing, within};
-use crate::facts::{PLATFORM, is_ours};
+use crate::client::{apply, apply_own, engine_error, foreign, ignore_missing, merge, within};
+use crate::facts::{PLATFORM, REMOVED, annotation, is_ours};
 use crate::object::{self, NETWORK_POLICY, PULL_SECRET, QUOTA};
 use crate::state::Core;
 
@@ -76,7 +78,13 @@ pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<St
         }
     }
     let wish = object::namespace(&core.config, project, &name);
-    apply(&namespaces, &name, &wish).await?;
+    let there = apply(&namespaces, &name, &wish).await?;
+    if annotation(&there.metadata, REMOVED).is_some() {
+        let change = json!({ "metadata": { "annotations": { REMOVED: null } } });
+        merge(&namespaces, &name, &change)
+            .await
+            .map_err(engine_error)?;
+    }
     let policies: Api<NetworkPolicy> = within(&core.client, &name);
     let platform = &core.config.platform;
     let wish = object::network_policy(&core.config, project);
@@ -155,6 +163,10 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
         ?stranger,
         "the namespace stays"
     );
+    let change = json!({ "metadata": { "annotations": { REMOVED: Utc::now().to_rfc3339() } } });
+    merge(&namespaces, &name, &change)
+        .await
+        .map_err(engine_error)?;
     remove_own::<Deployment>(core, &name).await?;
     remove_own::<Job>(core, &name).await?;
     remove_own::<Pod>(core, &name).await?;
@@ -162,6 +174,27 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
     remove_own::<Secret>(core, &name).await?;
     remove_each::<NetworkPolicy>(core, &name).await?;
     remove_each::<ResourceQuota>(core, &name).await
+}
+
+/// Removes the namespace of a project that was removed, once the last of its volumes is gone.
+pub(crate) async fn sweep(core: &Arc<Core>, project: &ProjectName) -> Result<(), EngineError> {
+    let name = core.namespace(project)?;
+    let made = core.projects.of(project);
+    let _made = made.lock().await;
+    let namespaces: Api<Namespace> = Api::all(core.client.clone());
+    let Some(found) = namespaces.get_opt(&name).await.map_err(engine_error)? else {
+        return Ok(());
+    };
+    let removed = annotation(&found.metadata, REMOVED).is_some();
+    if !removed || !is_ours(&found.metadata, &core.config.platform) {
+        return Ok(());
+    }
+    let left = list::<PersistentVolumeClaim>(core, &name).await?;
+    let stays = |claim: &PersistentVolumeClaim| claim.metadata.deletion_timestamp.is_none();
+    if left.iter().any(stays) || stranger(core, &name).await?.is_some() {
+        return Ok(());
+    }
+    ignore_missing(namespaces.delete(&name, &DeleteParams::background()).await)
 }
 
 fn ours(core: &Core) -> String {

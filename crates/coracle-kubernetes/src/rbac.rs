@@ -36,7 +36,7 @@ pub const RULES: &[Rule] = &[
     rule(
         "",
         "namespaces",
-        &["create", "delete", "get", "list", "patch"],
+        &["create", "delete", "get", "list", "patch", "watch"],
         "one per project",
     ),
     rule(

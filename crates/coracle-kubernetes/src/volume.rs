@@ -120,5 +120,6 @@ pub(crate) async fn remove(
             "volume {volume} is in use by pod {project}/{pod}"
         )));
     }
-    ignore_missing(claims.delete(&name, &DeleteParams::background()).await)
+    ignore_missing(claims.delete(&name, &DeleteParams::background()).await)?;
+    project::sweep(core, project).await
 }

@@ -463,3 +463,72 @@ async fn scaling_in_kills_only_what_was_drained() {
         assert!(!leaving.contains(&pod.id));
     }
 }
+
+/// The data of a removed project stay until they are removed too; then nothing is left.
+#[tokio::test(flavor = "multi_thread")]
+async fn volumes_outlive_their_project() {
+    let Some(bed) = Bed::new(|_| {}).await else {
+        return;
+    };
+    let project = ProjectName::default_project();
+    let volume = coracle_model::name::VolumeName::new("data").unwrap();
+    bed.engine
+        .ensure_volume(&project, &volume, None)
+        .await
+        .unwrap();
+    bed.engine.apply(web(1)).await.unwrap();
+    bed.ready(&web(1), 1).await;
+    bed.engine.remove_project(&project).await.unwrap();
+    until(&*bed.engine, "its pods are gone", LONG, |seen| {
+        seen.pods.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(bed.engine.volumes().await.unwrap().len(), 1);
+    let namespace = bed.platform.namespace("default");
+    bed.platform.kubectl(&["get", "namespace", &namespace]);
+    bed.engine.remove_volume(&project, &volume).await.unwrap();
+    let name = format!("namespace/{namespace}");
+    bed.platform
+        .kubectl(&["wait", "--for=delete", &name, "--timeout=120s"]);
+    assert_eq!(bed.platform.objects("namespaces"), Vec::<String>::new());
+    // And it can be made again.
+    bed.engine.apply(web(1)).await.unwrap();
+    bed.ready(&web(1), 1).await;
+}
+
+/// What a Service of somebody else is called cannot be a name of ours: it is left alone, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_somebody_else_is_left_alone() {
+    let Some(bed) = Bed::new(|_| {}).await else {
+        return;
+    };
+    bed.engine
+        .ensure_project(&ProjectName::default_project())
+        .await
+        .unwrap();
+    let namespace = bed.platform.namespace("default");
+    bed.platform.kubectl(&[
+        "create",
+        "service",
+        "clusterip",
+        "web",
+        "--tcp=1:1",
+        "-n",
+        &namespace,
+    ]);
+    let before = bed
+        .platform
+        .kubectl(&["get", "service", "web", "-n", &namespace, "-o", "json"]);
+    bed.engine.apply(web(1)).await.unwrap();
+    let told = bed.says(&web(1), &["service", "not this platform's"]).await;
+    assert!(
+        told.status
+            .reason
+            .is_some_and(|reason| reason.contains(&namespace))
+    );
+    bed.ready(&web(1), 1).await;
+    let after = bed
+        .platform
+        .kubectl(&["get", "service", "web", "-n", &namespace, "-o", "json"]);
+    assert_eq!(before, after);
+}
