@@ -172,9 +172,12 @@ impl Engine for KubernetesEngine {
         let id = workload.id.clone();
         self.core.with(|state| {
             let group = state.groups.entry(id.clone()).or_default();
-            group.wish = Some(Wish::Run(Arc::new(workload)));
-            // What was in the way may not be in the new wish's.
-            group.trouble = None;
+            let same = matches!(&group.wish, Some(Wish::Run(before)) if **before == workload);
+            if !same {
+                group.wish = Some(Wish::Run(Arc::new(workload)));
+                // What was in the way may not be in the new wish's.
+                group.trouble = None;
+            }
         });
         self.core.reconcile(&id);
         Ok(())

@@ -152,15 +152,32 @@ pub(crate) async fn stop_set(
     }
 }
 
+/// How something is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It is told to end, has its grace, and is gone when its node says so.
+    Graceful,
+    /// It is struck off at once: its node does not answer.
+    Unheard,
+}
+
 /// Deletes an object of which this uid was seen, with all that belongs to it.
-async fn delete<K>(api: &Api<K>, name: &str, uid: Option<String>) -> Result<(), EngineError>
+async fn delete<K>(
+    api: &Api<K>,
+    name: &str,
+    uid: Option<String>,
+    end: End,
+) -> Result<(), EngineError>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let parameters = DeleteParams::background().preconditions(Preconditions {
+    let mut parameters = DeleteParams::background().preconditions(Preconditions {
         uid,
         resource_version: None,
     });
+    if end == End::Unheard {
+        parameters.grace_period_seconds = Some(0);
+    }
     match api.delete(name, &parameters).await {
         Ok(_) => Ok(()),
         // Gone, or another one by now.
@@ -178,7 +195,7 @@ pub(crate) async fn delete_set(
         return Ok(());
     };
     let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone()).await?;
+    delete(&api, name, live.metadata.uid.clone(), End::Graceful).await?;
     core.with(|state| {
         if let Some(set) = state.groups.get_mut(id).and_then(|g| g.sets.get_mut(name)) {
             set.deleting |= set.live.metadata.uid == live.metadata.uid;
@@ -196,7 +213,7 @@ pub(crate) async fn delete_job(
     let live = core.with(|state| Some(Arc::clone(&state.groups.get(id)?.jobs.get(name)?.live)));
     let Some(live) = live else { return Ok(()) };
     let api: Api<Job> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone()).await?;
+    delete(&api, name, live.metadata.uid.clone(), End::Graceful).await?;
     core.with(|state| {
         if let Some(job) = state.groups.get_mut(id).and_then(|g| g.jobs.get_mut(name)) {
             job.deleting |= job.live.metadata.uid == live.metadata.uid;
@@ -210,11 +227,12 @@ pub(crate) async fn delete_pod(
     core: &Arc<Core>,
     id: &WorkloadId,
     name: &str,
+    end: End,
 ) -> Result<(), EngineError> {
     let live = core.with(|state| Some(Arc::clone(&state.groups.get(id)?.pods.get(name)?.live)));
     let Some(live) = live else { return Ok(()) };
     let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone()).await?;
+    delete(&api, name, live.metadata.uid.clone(), end).await?;
     core.with(|state| {
         if let Some(pod) = state.groups.get_mut(id).and_then(|g| g.pods.get_mut(name)) {
             pod.deleting |= pod.live.metadata.uid == live.metadata.uid;
@@ -350,7 +368,7 @@ async fn furnish_for<O: Resource<DynamicType = ()>>(
             }
         }
     }
-    let several = matches!(workload.kind, WorkloadKind::Replicated { replicas } if replicas > 1);
+    let several = matches!(workload.kind, WorkloadKind::Replicated { .. });
     if several && let Some(version) = discovery::policy(core).await? {
         let budgets = discovery::budgets(core, namespace, version);
         let wish = object::disruption_budget(&core.config, workload, version);

@@ -74,6 +74,8 @@ pub(crate) struct PodView {
     pub(crate) drained: bool,
     pub(crate) drain: Duration,
     pub(crate) created: DateTime<Utc>,
+    /// Its node does not answer: from this moment on nobody waits any more for the node to say that the pod has ended.
+    pub(crate) lost: Option<DateTime<Utc>>,
 }
 
 /// All that there is of a workload.
@@ -101,6 +103,8 @@ pub(crate) enum Step {
     Leave(String),
     /// Delete a pod.
     DeletePod(String),
+    /// Strike a pod off whose node does not answer.
+    StrikeOff(String),
     /// Make the bare pod.
     MakePod,
     /// Make the Job.
@@ -145,6 +149,9 @@ fn waits_until(pod: &PodView, since: DateTime<Utc>, now: DateTime<Utc>) -> Optio
 pub(crate) fn plan(wished: Option<Wished>, view: &View, now: DateTime<Utc>) -> Plan {
     let mut plan = Plan::default();
     go_on(view, now, &mut plan);
+    if wished.is_some() {
+        strike_off(view, now, &mut plan);
+    }
     match wished {
         None => go_on_with_sets(view, now, &mut plan),
         Some(Wished::Gone) => {
@@ -209,6 +216,18 @@ fn go_on(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
         match waits_until(pod, since, now) {
             None => plan.push(Step::DeletePod(pod.name.clone())),
             Some(at) => plan.wake_at(at),
+        }
+    }
+}
+
+/// Only one pod can have a name: the only one of a workload that is lost with its node would keep its successor away until
+/// the node comes back. (Replicas have successors anyway, and a task must not run twice.)
+fn strike_off(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
+    for pod in view.pods.iter().filter(|pod| pod.kind == PodKind::Single) {
+        match pod.lost {
+            Some(at) if at <= now => plan.push(Step::StrikeOff(pod.name.clone())),
+            Some(at) => plan.wake_at(at),
+            None => {}
         }
     }
 }
@@ -400,6 +419,7 @@ mod tests {
             drained: false,
             drain: Duration::from_secs(30),
             created: at(0),
+            lost: None,
         }
     }
 
@@ -522,6 +542,8 @@ mod tests {
         assert_eq!(steps(2, &view), [Step::DeletePod("db".into())]);
         view.pods[0].deleting = true;
         assert_eq!(steps(2, &view), []);
+        view.pods[0].lost = Some(at(9));
+        assert_eq!(steps(2, &view), [Step::StrikeOff("db".into())]);
         view.pods.clear();
         assert_eq!(steps(2, &view), [Step::MakePod]);
     }

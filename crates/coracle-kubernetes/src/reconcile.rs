@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
 use crate::facts::{Facts, STOPPING};
-use crate::operate;
+use crate::operate::{self, End};
 use crate::plan::{Plan, Step, plan};
 use crate::state::{Core, Held, Part, PodRecord, State, Trouble, Wish, version};
 
@@ -400,7 +400,9 @@ fn look(core: &Core, id: &WorkloadId) -> Option<(Plan, Option<Wish>)> {
             return None;
         }
         let wished = group.wished();
-        let next = plan(wished, &group.view(), Utc::now());
+        let nodes = &state.nodes;
+        let answers = |name: &str| nodes.get(name).is_some_and(|node| node.status.ready);
+        let next = plan(wished, &group.view(answers), Utc::now());
         tracing::debug!(workload = %id, ?wished, ?next, "reconcile");
         Some((next, group.wish.clone()))
     })
@@ -432,7 +434,8 @@ async fn perform(
             (Step::DeleteSet(set), _) => operate::delete_set(core, id, set).await?,
             (Step::DeleteJob(job), _) => operate::delete_job(core, id, job).await?,
             (Step::Detach(pod) | Step::Leave(pod), _) => operate::leave(core, id, pod).await?,
-            (Step::DeletePod(pod), _) => operate::delete_pod(core, id, pod).await?,
+            (Step::DeletePod(pod), _) => operate::delete_pod(core, id, pod, End::Graceful).await?,
+            (Step::StrikeOff(pod), _) => operate::delete_pod(core, id, pod, End::Unheard).await?,
         }
     }
     if let Some(workload) = workload {

@@ -199,7 +199,8 @@ impl Group {
         }
     }
 
-    pub(crate) fn view(&self) -> View {
+    /// `answers` says whether a node does.
+    pub(crate) fn view(&self, answers: impl Fn(&str) -> bool) -> View {
         let sets = self.sets.iter().map(|(name, set)| SetView {
             name: name.clone(),
             generation: set.facts.generation,
@@ -241,6 +242,7 @@ impl Group {
                     .as_ref()
                     .map(moment)
                     .unwrap_or_default(),
+                lost: lost(&pod.live, &answers),
             }
         });
         View {
@@ -392,6 +394,21 @@ impl Group {
             }
         }
     }
+}
+
+/// A node that does not answer is given so long beyond the grace of what should end there.
+const UNHEARD: chrono::Duration = chrono::Duration::seconds(30);
+
+/// From when on a pod that is being deleted is not waited for, because its node does not answer. Never with a volume,
+/// which the pod may still write to.
+fn lost(pod: &Pod, answers: &impl Fn(&str) -> bool) -> Option<DateTime<Utc>> {
+    // The moment when its grace is over.
+    let end = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
+    let spec = pod.spec.as_ref()?;
+    let node = spec.node_name.as_deref()?;
+    let mut volumes = spec.volumes.iter().flatten();
+    let writes = volumes.any(|volume| volume.persistent_volume_claim.is_some());
+    (!writes && !answers(node)).then(|| end + UNHEARD)
 }
 
 /// Why a Deployment's pods cannot even be made.
