@@ -12,3 +12,140 @@ pub(crate) use project::{
 };
 pub(crate) use set::{deployment, disruption_budget, job, resubmit, service};
 pub(crate) use template::{CONTAINER, bare_pod, environment};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use coracle_engine::build::RegistryCredentials;
+    use coracle_model::env::Secret;
+    use coracle_model::name::{EnvName, ImageRef, PodName, ProjectName, VolumeName};
+    use coracle_model::quantity::{ByteSize, Cpu, Span};
+    use coracle_model::release::{CommandLine, Health};
+    use coracle_model::workload::{
+        Mount, Owner, PodTemplate, Resources, TaskStart, Terminal, Workload, WorkloadId,
+        WorkloadKind,
+    };
+    use coracle_task::Supervisor;
+    use serde_json::{Value, json};
+
+    use crate::config::{KubernetesConfig, PodSecurity, PullCredentials, RegistryNames};
+
+    fn config() -> KubernetesConfig {
+        KubernetesConfig {
+            system_namespace: Some("coracle-system".to_owned()),
+            registry: Some(RegistryNames {
+                own: "127.0.0.1:7070".to_owned(),
+                nodes: "127.0.0.1:30500".to_owned(),
+            }),
+            pull_credentials: vec![PullCredentials {
+                host: "127.0.0.1:30500".to_owned(),
+                credentials: RegistryCredentials {
+                    user: "pull".to_owned(),
+                    password: Secret::new("secret"),
+                },
+            }],
+            ..KubernetesConfig::new("p1", Supervisor::new("test"))
+        }
+    }
+
+    fn web() -> Workload {
+        Workload {
+            id: WorkloadId {
+                project: ProjectName::new("shop").unwrap(),
+                name: PodName::new("web").unwrap(),
+            },
+            generation: 7,
+            kind: WorkloadKind::Replicated { replicas: 2 },
+            owner: Owner::default(),
+            template: PodTemplate {
+                image: ImageRef::new("127.0.0.1:7070/shop/web@sha256:00").unwrap(),
+                command: Some(CommandLine::Shell("exec serve $PORT $(pwd)".to_owned())),
+                env: vec![(EnvName::new("KEY").unwrap(), Secret::new("hush"))],
+                port: Some(8080),
+                names: vec!["web".to_owned(), "web.shop.internal".to_owned()],
+                resources: Resources {
+                    cpu: Some(Cpu::from_milli(500)),
+                    memory: Some(ByteSize::mib(256)),
+                },
+                health: Some(Health {
+                    path: Some("/healthz".to_owned()),
+                    interval: Span::secs(5),
+                    ..Health::default()
+                }),
+                volumes: vec![Mount {
+                    volume: VolumeName::new("data").unwrap(),
+                    path: "/data".to_owned(),
+                }],
+                stop_grace: Duration::from_millis(2500),
+                drain: Duration::from_secs(30),
+            },
+        }
+    }
+
+    /// `UPDATE=1` writes what is made now.
+    fn golden(name: &str, made: &Value) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/object/golden")
+            .join(name);
+        let made = serde_json::to_string_pretty(made).unwrap() + "\n";
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(made, kept, "{name}: UPDATE=1 writes it anew");
+    }
+
+    #[test]
+    fn objects_are_as_they_were() {
+        let (config, web) = (config(), web());
+        golden("deployment.json", &deployment(&config, &web, 2));
+        golden("service.json", &service(&config, &web, "web"));
+        golden("budget.json", &disruption_budget(&config, &web, "v1"));
+        let project = &web.id.project;
+        golden(
+            "project.json",
+            &json!([
+                namespace(&config, project, "coracle-shop"),
+                network_policy(&config, project),
+                pull_secret(&config, project),
+                claim(
+                    &config,
+                    project,
+                    &VolumeName::new("data").unwrap(),
+                    Some(ByteSize::mib(64))
+                ),
+            ]),
+        );
+        let mut task = web.clone();
+        task.kind = WorkloadKind::Task {
+            start: TaskStart::OnAttach {
+                terminal: Terminal::Tty {
+                    columns: 80,
+                    rows: 24,
+                },
+            },
+        };
+        golden("job.json", &job(&config, &task));
+        let single = Workload {
+            kind: WorkloadKind::Single,
+            ..web
+        };
+        let baseline = KubernetesConfig {
+            pod_security: PodSecurity::Baseline,
+            ..config
+        };
+        golden("pod.json", &bare_pod(&baseline, &single));
+    }
+
+    #[test]
+    fn a_secret_stands_in_its_secret_and_nowhere_else() {
+        let (config, web) = (config(), web());
+        let secret = environment(&config, &web, "web-g7").unwrap();
+        assert_eq!(secret["stringData"]["KEY"], "hush");
+        assert!(!deployment(&config, &web, 2).to_string().contains("hush"));
+    }
+}
