@@ -103,6 +103,10 @@ impl Store for Fenced {
         self.store.revision().await
     }
 
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.store.writable().await
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
         self.store.get(key).await
     }

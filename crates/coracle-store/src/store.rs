@@ -331,6 +331,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`StoreError::Io`], [`StoreError::Closed`].
     async fn revision(&self) -> Result<Revision, StoreError>;
 
+    /// Would a write be taken now? Answers in a bounded time of a few seconds, and changes nothing.
+    ///
+    /// # Errors
+    /// What a write would be refused with: [`StoreError::Unavailable`], [`StoreError::OutOfSpace`],
+    /// [`StoreError::Refused`], [`StoreError::Io`], [`StoreError::Closed`].
+    async fn writable(&self) -> Result<(), StoreError> {
+        self.revision().await.map(drop)
+    }
+
     /// The entry of `key`, `None` when it does not exist.
     ///
     /// # Errors

@@ -75,10 +75,24 @@ impl Caller {
     where
         F: Future<Output = Result<T, etcd_client::Error>> + Send,
     {
+        self.call_within(PATIENCE, action, repeat, call).await
+    }
+
+    /// The same, for as long as `patience`.
+    pub(super) async fn call_within<T, F>(
+        &self,
+        patience: Duration,
+        action: &'static str,
+        repeat: Repeat,
+        call: impl Fn(Client) -> F + Send,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, etcd_client::Error>> + Send,
+    {
         if *self.closed.borrow() {
             return Err(StoreError::Closed);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         loop {
             // In a box: what the client makes of a call is large, and it would be part of every caller.
             let until = deadline.min(Instant::now() + ANSWER);

@@ -3,8 +3,8 @@
 //! Theory of operation: etcd's own revisions are the store's, its transactions are the store's writes, its
 //! leases the store's leases; the log is etcd's history. `config` says how it is reached, `connect` reaches it,
 //! `call` is the one owner of retries, `failure` turns what etcd says into the store's errors, `place` puts
-//! the key prefix before every key; `read`, `write` and `watch` do what their names say. Nothing is kept here
-//! but the connection.
+//! the key prefix before every key; `read`, `write` and `watch` do what their names say, `probe` asks without
+//! changing anything. Nothing is kept here but the connection.
 //!
 //! # Bounds that are the server's
 //! - A request may have 1.5 MiB unless etcd runs with a larger `--max-request-bytes` (8388608 holds the store's
@@ -21,6 +21,7 @@ mod config;
 mod connect;
 mod failure;
 mod place;
+mod probe;
 mod read;
 mod watch;
 mod write;
@@ -68,6 +69,15 @@ impl Etcd {
         Ok(etcd)
     }
 
+    /// Does somebody else keep keys in the same cluster? Then [`Store::compact`] would take away history that they may
+    /// need: etcd has one for all.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the user may not see keys of others; and as for any read.
+    pub async fn is_shared(&self) -> Result<bool, StoreError> {
+        probe::is_shared(&self.caller, &self.place).await
+    }
+
     /// Ends the connection: everything afterwards is refused as [`StoreError::Closed`], and watches end so.
     pub fn close(&self) {
         self.caller.close();
@@ -78,6 +88,10 @@ impl Etcd {
 impl Store for Etcd {
     async fn revision(&self) -> Result<Revision, StoreError> {
         read::revision(&self.caller, &self.place).await
+    }
+
+    async fn writable(&self) -> Result<(), StoreError> {
+        probe::writable(&self.caller, &self.place).await
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {

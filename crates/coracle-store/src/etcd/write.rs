@@ -147,9 +147,11 @@ async fn name_lease(caller: &Caller, ops: &[Op], error: StoreError) -> StoreErro
 async fn is_alive(caller: &Caller, lease: LeaseId) -> Result<bool, StoreError> {
     let id = lease.0.cast_signed();
     let answer = caller
-        .call("look at a lease", Repeat::Always, move |client| async move {
-            client.lease_client().time_to_live(id, None).await
-        })
+        .call(
+            "look at a lease",
+            Repeat::Always,
+            move |client| async move { client.lease_client().time_to_live(id, None).await },
+        )
         .await?;
     // "-1" for a lease that is not there: LeaseTimeToLiveResponse in etcd's rpc.proto.
     Ok(answer.ttl() >= 0)

@@ -26,6 +26,11 @@ async fn out_of_space_is_told_with_what_to_do_and_passes() {
     for part in ["NOSPACE", "defrag", "--quota-backend-bytes", "alarm disarm"] {
         assert!(text.contains(part), "{text}");
     }
+    let asked = store.writable().await;
+    assert!(
+        matches!(asked, Err(StoreError::OutOfSpace { .. })),
+        "{asked:?}"
+    );
     let leased = store.grant_lease(Duration::from_secs(5)).await;
     assert!(
         matches!(leased, Err(StoreError::OutOfSpace { .. })),
@@ -41,6 +46,9 @@ async fn out_of_space_is_told_with_what_to_do_and_passes() {
         return;
     }
     cluster.control(&["alarm", "disarm"]);
+    let before = store.revision().await.unwrap();
+    store.writable().await.unwrap();
+    assert_eq!(store.revision().await.unwrap(), before, "nothing changed");
     store.put(Put::new("/small", "v")).await.unwrap();
 }
 
@@ -65,6 +73,14 @@ async fn without_a_majority_nothing_is_done_and_it_is_said_why() {
         text.contains("no leader") || text.contains("does not answer"),
         "{text}"
     );
+    let asked = Instant::now();
+    let refused = store.writable().await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    // Much sooner than a write gives up, which waits for another leader of etcd.
+    assert!(asked.elapsed() < Duration::from_secs(8));
     let refused = store
         .put(Put::new("/a", "2").expecting(Expected::Revision(last)))
         .await;
@@ -140,7 +156,10 @@ async fn stores_of_two_prefixes_do_not_meet() {
     };
     let (a, b) = (cluster.store("/a/").await, cluster.store("/a/b/").await);
     let mut watch = b.watch("", None).await.unwrap();
+    assert!(!b.is_shared().await.unwrap());
     a.put(Put::new("/k", "a")).await.unwrap();
+    assert!(b.is_shared().await.unwrap());
+    assert!(!a.is_shared().await.unwrap(), "nothing of b's yet");
     assert_eq!(b.list_all("").await.unwrap().entries, []);
     let revision = b.put(Put::new("/k", "b")).await.unwrap();
     assert_eq!(watch.next().await.unwrap().unwrap().revision(), revision);

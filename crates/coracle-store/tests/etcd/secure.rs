@@ -1,97 +1,48 @@
 //! TLS and authentication.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use coracle_store::{Etcd, EtcdConfig, EtcdTls, EtcdUser, Put, Store, StoreError};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
 
 use crate::server::{Certificates, Cluster};
 
-/// A certificate authority and what it signed, made with the `openssl` command; `None` when there is none.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
-fn certificates(root: &Path) -> Option<Certificates> {
-    let openssl = |arguments: &[&str]| {
-        Command::new("openssl")
-            .current_dir(root)
-            .args(arguments)
-            .output()
+/// A certificate authority and what it signed: for a member on loopback, and for its client.
+fn certificates(root: &Path) -> Certificates {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "test authority");
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let mut certificate = CertificateParams::new(names).unwrap();
+    certificate.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    let key = KeyPair::generate().unwrap();
+    let certificate = certificate.signed_by(&key, &authority).unwrap();
+    let write = |name: &str, text: String| {
+        let path = root.join(name);
+        std::fs::write(&path, text).unwrap();
+        path
     };
-    if openssl(&["version"]).is_err() {
-        eprintln!("skipped: there is no openssl command on this machine");
-        return None;
+    Certificates {
+        ca: write("ca.pem", authority.pem()),
+        certificate: write("it.pem", certificate.pem()),
+        key: write("it.key", key.serialize_pem()),
     }
-    let make = |arguments: &[&str]| {
-        let made = openssl(arguments).unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
-    };
-    std::fs::write(
-        root.join("names"),
-        "subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage=serverAuth,clientAuth\n",
-    )
-    .unwrap();
-    let key = [
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ];
-    let ca = [
-        "-x509",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-        "-subj",
-        "/CN=test-ca",
-        "-days",
-        "2",
-    ];
-    make(&[&["req"][..], &key, &ca].concat());
-    let request = [
-        "-keyout",
-        "it.key",
-        "-out",
-        "it.csr",
-        "-subj",
-        "/CN=coracle-test",
-    ];
-    make(&[&["req"][..], &key, &request].concat());
-    make(&[
-        "x509",
-        "-req",
-        "-in",
-        "it.csr",
-        "-CA",
-        "ca.pem",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-out",
-        "it.pem",
-        "-days",
-        "2",
-        "-extfile",
-        "names",
-    ]);
-    Some(Certificates {
-        ca: root.join("ca.pem"),
-        certificate: root.join("it.pem"),
-        key: root.join("it.key"),
-    })
 }
 
 #[tokio::test]
 async fn members_and_clients_show_certificates() {
     let root = tempfile::tempdir().unwrap();
-    let Some(files) = certificates(root.path()) else {
-        return;
-    };
+    let files = certificates(root.path());
     let Some(cluster) = Cluster::start_with(1, &[], Some(&files)) else {
         return;
     };
@@ -116,7 +67,7 @@ async fn members_and_clients_show_certificates() {
     };
     // An authority that is not the members', and a client without a certificate.
     let stranger = tempfile::tempdir().unwrap();
-    let other = certificates(stranger.path()).unwrap();
+    let other = certificates(stranger.path());
     let wrong = with(EtcdTls {
         ca: read(&other.ca),
         ..tls.clone()
@@ -217,4 +168,9 @@ async fn users_may_do_what_their_role_grants() {
         reader.put(Put::new("/a", "1")).await.map(drop),
         "readwrite /others/",
     );
+    // Which is known without trying it.
+    refused(reader.writable().await, "readwrite /others/");
+    store.writable().await.unwrap();
+    // Who may see only a part cannot know what else there is.
+    refused(store.is_shared().await.map(drop), "grant-permission");
 }
