@@ -20,12 +20,15 @@
 pub mod app;
 pub mod build;
 pub mod build_run;
+pub mod change;
 pub mod drain;
 pub mod image;
+pub mod key;
 pub mod node;
 pub mod pod;
 pub mod project;
 pub mod queue;
+pub mod release_status;
 pub mod route;
 pub mod runner;
 pub mod scene;

@@ -6,7 +6,6 @@
 //! (fetching an image) is a task beside the run, so that an app can be scaled meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,50 +16,33 @@ use coracle_model::app::{App, AppSpec};
 use coracle_model::build::BuildSpec;
 use coracle_model::domain::DomainSpec;
 use coracle_model::env::Secret;
-use coracle_model::name::{AppName, EnvName, ProjectName};
+use coracle_model::name::{AppName, EnvName};
 use coracle_model::node::NodeSpec;
 use coracle_model::object::Kind;
 use coracle_model::plan::Knowledge;
 use coracle_model::plan::job::{self, Wish};
 use coracle_model::plan::node_drain;
 use coracle_model::plan::rollout::{self, Action, Facts, ReleaseChange};
-use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec};
+use coracle_model::release::{Release, ReleaseNumber};
 use coracle_model::workload::WorkloadId;
 use coracle_store::Expected;
 
+use crate::controllers::change::Change;
 use crate::controllers::image::{Images, tail};
+use crate::controllers::key::AppKey;
+use crate::controllers::release_status::{ACTOR, journal, set_release};
 use crate::controllers::runner::{Kick, Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::controllers::wishes::{Needed, Wishes};
 use crate::error::OperationError;
-use crate::journal::Actor;
 use crate::keys;
 use crate::objects::Batch;
-
-/// Who did it, in the journal.
-pub(super) const ACTOR: Actor = Actor::Platform("release controller");
 
 /// The pause before a look at something that no change will tell of.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Records that are deleted in one write; fewer than a store takes.
 const DELETED_AT_ONCE: usize = 100;
-
-/// Names an app: unique within the platform.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AppKey {
-    /// Its project.
-    pub project: ProjectName,
-    /// Its name.
-    pub app: AppName,
-}
-
-impl fmt::Display for AppKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.project, self.app)
-    }
-}
 
 /// Rolls out releases.
 pub struct AppController {
@@ -407,61 +389,4 @@ impl Run<'_> {
             .await;
         Ok(())
     }
-}
-
-/// Writes a change of a release's status, if it is still possible, and tells of it.
-pub(super) async fn set_release(
-    scene: &Scene,
-    key: &AppKey,
-    number: ReleaseNumber,
-    change: &ReleaseChange,
-    log: Vec<String>,
-) -> Result<(), OperationError> {
-    let now = scene.now();
-    let mut changed = false;
-    let at = keys::release(&key.project, &key.app, number);
-    let apply = |release: &mut Release| {
-        changed = change.is_possible(release.status.phase);
-        change.apply(&mut release.status, log.clone(), now);
-        Ok(())
-    };
-    scene
-        .control
-        .objects
-        .modify::<ReleaseSpec>(&at, number, apply)
-        .await?;
-    let (action, message) = match change {
-        _ if !changed => return Ok(()),
-        ReleaseChange::Begin => ("release.deploying", format!("{number} is being deployed")),
-        ReleaseChange::Prepared | ReleaseChange::Superseded { reason: None } => return Ok(()),
-        ReleaseChange::Live => ("release.live", format!("{number} is live")),
-        ReleaseChange::Superseded {
-            reason: Some(reason),
-        } => ("release.superseded", format!("{number}: {reason}")),
-        ReleaseChange::Failed { reason, .. } => {
-            ("release.failed", format!("{number} failed: {reason}"))
-        }
-    };
-    journal(scene, key, number, action, message).await;
-    Ok(())
-}
-
-async fn journal(
-    scene: &Scene,
-    key: &AppKey,
-    number: ReleaseNumber,
-    action: &str,
-    message: String,
-) {
-    let object = format!("{}/{number}", key.app);
-    let journal = &scene.control.journal;
-    journal
-        .record(
-            &ACTOR,
-            action,
-            Some(&key.project),
-            (Kind::Release, &object),
-            message,
-        )
-        .await;
 }

@@ -19,10 +19,10 @@ use coracle_task::CancellationToken;
 use tokio_util::sync::DropGuard;
 
 use crate::controllers::build_run;
-use crate::controllers::route::Everything;
+use crate::controllers::change::Change;
+use crate::controllers::key::Everything;
 use crate::controllers::runner::{Kick, Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;

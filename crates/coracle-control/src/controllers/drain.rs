@@ -8,10 +8,10 @@ use coracle_model::plan::drain::{self, Ledger};
 use coracle_model::route::{GatewayReport, RouteTable};
 use coracle_model::workload::PodId;
 
-use crate::controllers::route::Everything;
+use crate::controllers::change::Change;
+use crate::controllers::key::Everything;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 
 /// What is known of the tables that were published: written by whoever publishes, read here.

@@ -19,7 +19,8 @@ use coracle_model::workload::PodId;
 use coracle_task::Backoff;
 use futures::StreamExt as _;
 
-use crate::controllers::app::{AppKey, set_release};
+use crate::controllers::key::AppKey;
+use crate::controllers::release_status::set_release;
 use crate::controllers::runner::Kick;
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;

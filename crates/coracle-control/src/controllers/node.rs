@@ -19,12 +19,12 @@ use coracle_model::pod::{PodSpec, Restart};
 use coracle_model::release::{ReleasePhase, ReleaseSpec};
 use coracle_model::workload::{ObservedPod, PodId, WorkloadId};
 
-use crate::controllers::app::AppKey;
+use crate::controllers::change::Change;
+use crate::controllers::key::AppKey;
+use crate::controllers::key::Everything;
 use crate::controllers::pod::is_bare;
-use crate::controllers::route::Everything;
 use crate::controllers::runner::{Kick, Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;

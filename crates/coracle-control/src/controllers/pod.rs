@@ -16,9 +16,9 @@ use coracle_model::release::ReleaseSpec;
 use coracle_model::workload::{ObservedPod, WorkloadId};
 use coracle_store::Expected;
 
+use crate::controllers::change::Change;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::controllers::wishes::{Needed, Wishes};
 use crate::error::OperationError;
 use crate::journal::Actor;

@@ -15,9 +15,9 @@ use coracle_model::pod::PodSpec;
 use coracle_model::project::ProjectSpec;
 use coracle_store::Expected;
 
+use crate::controllers::change::Change;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;

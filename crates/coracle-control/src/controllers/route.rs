@@ -11,23 +11,14 @@ use coracle_model::plan::{Knowledge, routes};
 use coracle_model::release::{Release, ReleaseSpec};
 use coracle_model::workload::ObservedPod;
 
+use crate::controllers::change::Change;
 use crate::controllers::drain::SharedLedger;
+use crate::controllers::key::Everything;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 use crate::keys;
 use crate::observed::Observed;
-
-/// The only key of a controller that looks at everything at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Everything;
-
-impl std::fmt::Display for Everything {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("all")
-    }
-}
 
 /// Publishes the route table.
 pub struct RouteController {

@@ -14,9 +14,9 @@ use serde::Serialize;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::controllers::change::Change;
 use crate::controllers::queue::{Ended, Queue};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 
 /// What is to be done for each of a set of keys, again and again.

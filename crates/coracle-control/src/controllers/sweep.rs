@@ -18,11 +18,11 @@ use coracle_store::{Expected, Page};
 use tokio::time::Instant;
 
 use crate::build_log::BuildKey;
+use crate::controllers::change::Change;
 use crate::controllers::image::is_own;
-use crate::controllers::route::Everything;
+use crate::controllers::key::Everything;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
-use crate::controllers::wake::Change;
 use crate::error::OperationError;
 use crate::keys;
 use crate::objects::Batch;
