@@ -1,5 +1,8 @@
 //! What goes wrong with clusters, and what is said of it.
 
+mod rights;
+mod strangers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use coracle_model::workload::{
     ObservedPod, Owner, PodTemplate, Resources, Workload, WorkloadId, WorkloadKind,
 };
 use coracle_task::Supervisor;
+use serde_json::{Value, json};
 
 use crate::ground::{IMAGE, LONG, Platform, kubeconfig};
 use crate::link::Link;
@@ -47,6 +51,31 @@ impl Bed {
             engine,
             life,
         }
+    }
+
+    /// Runs `kubectl` in the namespace of project `default`, as the administrator. Words are parted by spaces.
+    fn within(&self, line: &str) -> String {
+        let namespace = self.platform.namespace("default");
+        let words = ["-n", &namespace].into_iter().chain(line.split(' '));
+        self.platform.kubectl(&words.collect::<Vec<_>>())
+    }
+
+    /// Waits until a Service is there.
+    async fn service(&self, name: &str) {
+        let namespace = self.platform.namespace("default");
+        let there = async {
+            let mut look = tokio::time::interval(Duration::from_millis(200));
+            loop {
+                look.tick().await;
+                let found = self
+                    .platform
+                    .run(&["get", "service", name, "-n", &namespace]);
+                if found.status.success() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LONG, there).await.unwrap();
     }
 
     /// Waits until a pod of a workload is as it should be.
@@ -105,129 +134,15 @@ fn web(replicas: u32) -> Workload {
     }
 }
 
-/// A namespace that somebody else made is not touched, and named.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_of_somebody_else_is_left_alone() {
-    let Some(bed) = Bed::new(|_| {}).await else {
-        return;
-    };
-    let namespace = bed.platform.namespace("default");
-    bed.platform.kubectl(&["create", "namespace", &namespace]);
-    let before = bed
-        .platform
-        .kubectl(&["get", "namespace", &namespace, "-o", "json"]);
-    let error = bed
-        .engine
-        .ensure_project(&ProjectName::default_project())
-        .await;
-    let named = matches!(&error, Err(EngineError::Foreign(what)) if what.contains(&namespace));
-    assert!(named, "{error:?}");
-    bed.engine.apply(web(1)).await.unwrap();
-    let pod = bed
-        .says(&web(1), &[&namespace, "not this platform's"])
-        .await;
-    assert_eq!(pod.status.phase, PodPhase::Failed);
-    bed.engine
-        .remove_project(&ProjectName::default_project())
-        .await
-        .unwrap();
-    let after = bed
-        .platform
-        .kubectl(&["get", "namespace", &namespace, "-o", "json"]);
-    assert_eq!(before, after);
-    bed.platform
-        .kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
-}
-
-/// What somebody else put into a project's namespace outlives the project.
-#[tokio::test(flavor = "multi_thread")]
-async fn objects_of_somebody_else_in_our_namespace_stay() {
-    let Some(bed) = Bed::new(|_| {}).await else {
-        return;
-    };
-    bed.engine.apply(web(1)).await.unwrap();
-    bed.ready(&web(1), 1).await;
-    let namespace = bed.platform.namespace("default");
-    bed.platform.kubectl(&[
-        "run", "stranger", "-n", &namespace, "--image", IMAGE, "--restart=Never", "--overrides",
-        r#"{"spec":{"containers":[{"name":"stranger","image":"coracle-test:1","command":["sleep","1000"]}]}}"#,
-    ]);
-    bed.engine
-        .remove_project(&ProjectName::default_project())
-        .await
-        .unwrap();
-    until(&*bed.engine, "our pods are gone", LONG, |seen| {
-        seen.pods.is_empty().then_some(())
-    })
-    .await;
-    let uid = bed.platform.kubectl(&[
-        "get",
-        "pod",
-        "stranger",
-        "-n",
-        &namespace,
-        "-o",
-        "jsonpath={.metadata.deletionTimestamp}",
-    ]);
-    assert_eq!(uid, "", "nobody deletes it");
-}
-
-/// A number that somebody else has set is shown, and not fought over.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_change_by_somebody_else_is_shown_and_left() {
-    let Some(bed) = Bed::new(|_| {}).await else {
-        return;
-    };
-    bed.engine.apply(web(1)).await.unwrap();
-    bed.ready(&web(1), 1).await;
-    let namespace = bed.platform.namespace("default");
-    bed.platform.kubectl(&[
-        "scale",
-        "deployment",
-        "-n",
-        &namespace,
-        "web-g1",
-        "--replicas=2",
-    ]);
-    let pods = bed.ready(&web(1), 2).await;
-    let told = |pod: &ObservedPod| {
-        pod.status
-            .reason
-            .as_deref()
-            .unwrap_or_default()
-            .contains("kubectl")
-    };
-    assert!(pods.iter().all(told), "{pods:?}");
-    // Neither the same wish nor another number takes it back; removing does.
-    bed.engine.apply(web(1)).await.unwrap();
-    bed.engine.apply(web(3)).await.unwrap();
-    bed.says(&web(3), &["kubectl"]).await;
-    bed.ready(&web(3), 2).await;
-    // Handed back, it is ours again.
-    bed.platform.kubectl(&[
-        "scale",
-        "deployment",
-        "-n",
-        &namespace,
-        "web-g1",
-        "--replicas=1",
-    ]);
-    let back = bed.ready(&web(3), 3).await;
-    assert_eq!(back[0].status.reason, None);
-    bed.platform.kubectl(&[
-        "scale",
-        "deployment",
-        "-n",
-        &namespace,
-        "web-g1",
-        "--replicas=4",
-    ]);
-    bed.ready(&web(3), 4).await;
-    bed.engine.remove(&web(1).id).await.unwrap();
-    until(&*bed.engine, "it is gone", LONG, |seen| {
-        seen.pods.is_empty().then_some(())
-    })
-    .await;
+fn single(name: &str) -> Workload {
+    Workload {
+        kind: WorkloadKind::Single,
+        id: WorkloadId {
+            name: PodName::new(name).unwrap(),
+            ..web(1).id
+        },
+        ..web(1)
+    }
 }
 
 /// A quota that is used up is said in the API server's own words.
@@ -239,14 +154,7 @@ async fn a_quota_that_is_exceeded_is_said() {
     };
     bed.engine.apply(web(2)).await.unwrap();
     bed.says(&web(2), &["exceeded quota", "pods"]).await;
-    let alone = Workload {
-        kind: WorkloadKind::Single,
-        id: WorkloadId {
-            name: PodName::new("alone").unwrap(),
-            ..web(1).id
-        },
-        ..web(1)
-    };
+    let alone = single("alone");
     bed.engine.apply(alone.clone()).await.unwrap();
     bed.says(&alone, &["exceeded quota"]).await;
     // There is room again: nobody has to ask again.
@@ -268,6 +176,83 @@ async fn what_fits_on_no_node_says_so() {
         .says(&greedy, &["no node can run it", "nsufficient"])
         .await;
     assert_eq!(pod.status.phase, PodPhase::Pending);
+}
+
+/// An image that cannot be pulled is named, and what runs already serves on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_cannot_be_pulled_is_named_and_the_one_before_serves_on() {
+    // Nobody listens there.
+    const NOWHERE: &str = "127.0.0.1:9/nobody/nothing:1";
+    let Some(bed) = Bed::new(|_| {}).await else {
+        return;
+    };
+    bed.engine.apply(web(1)).await.unwrap();
+    let before = bed.ready(&web(1), 1).await.remove(0);
+    let mut newer = web(1);
+    newer.generation = 2;
+    newer.template.image = ImageRef::new(NOWHERE).unwrap();
+    bed.engine.apply(newer.clone()).await.unwrap();
+    let pod = bed.says(&newer, &["cannot be pulled", NOWHERE]).await;
+    assert_eq!(pod.status.phase, PodPhase::Pending);
+    let serving = bed
+        .pod("the one before is ready", &newer, |pod| {
+            pod.status.phase == PodPhase::Ready
+        })
+        .await;
+    assert_eq!((serving.id, serving.generation), (before.id, 1));
+}
+
+/// A node that nobody speaks for. It is removed when this is dropped.
+struct SilentNode(Arc<Platform>, String);
+
+impl SilentNode {
+    fn new(platform: &Arc<Platform>) -> Self {
+        // Last in every list.
+        let name = format!("z-silent-{}", platform.id);
+        let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
+        platform.apply(&node.to_string());
+        Self(Arc::clone(platform), name)
+    }
+}
+
+impl Drop for SilentNode {
+    fn drop(&mut self) {
+        drop(self.0.run(&["delete", "node", &self.1, "--wait=false"]));
+    }
+}
+
+/// The only pod of a workload on a node that does not answer: nobody will ever say that it has ended, and its successor
+/// needs its name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lone_pod_on_a_node_that_does_not_answer_makes_way() {
+    let Some(bed) = Bed::new(|_| {}).await else {
+        return;
+    };
+    let mut alone = single("alone");
+    bed.engine.apply(alone.clone()).await.unwrap();
+    bed.ready(&alone, 1).await;
+    bed.life.token().cancel();
+    // The same pod, as if it had been given to that node.
+    let node = SilentNode::new(&bed.platform);
+    let mut pod: Value = serde_json::from_str(&bed.within("get pod alone -o json")).unwrap();
+    bed.within("delete pod alone --force --grace-period=0");
+    for added in ["uid", "resourceVersion", "managedFields"] {
+        pod["metadata"].as_object_mut().unwrap().remove(added);
+    }
+    pod["spec"]["nodeName"] = json!(node.1);
+    bed.platform.apply(&pod.to_string());
+    let next = Bed::on(Arc::clone(&bed.platform), |_| {}).await;
+    alone.generation = 2;
+    next.engine.apply(alone.clone()).await.unwrap();
+    let stopping = next
+        .pod("it is told to end", &alone, |pod| {
+            pod.status.phase == PodPhase::Stopping
+        })
+        .await;
+    assert_eq!(stopping.status.node.as_ref(), Some(&node.1));
+    let successor = next.ready(&alone, 1).await.remove(0);
+    assert_eq!(successor.generation, 2);
+    assert_ne!(successor.status.node.as_ref(), Some(&node.1));
 }
 
 /// The API server is away at first: wishes are kept and done once it is there.
@@ -306,77 +291,6 @@ async fn an_api_server_that_is_away_is_waited_for() {
         seen.pods.is_empty().then_some(())
     })
     .await;
-}
-
-/// A token that is not taken is told as such.
-#[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_are_not_taken_are_told() {
-    let Some(kubeconfig) = kubeconfig() else {
-        return;
-    };
-    let platform = Arc::new(Platform::new(kubeconfig));
-    let bed = as_token(platform, "expired").await;
-    let refused = bed.engine.ping().await;
-    // Whoever may ask for its version unknown is told it by some clusters.
-    assert!(
-        matches!(refused, Err(EngineError::Credentials(_)) | Ok(_)),
-        "{refused:?}"
-    );
-    let refused = bed.engine.nodes().await;
-    assert!(
-        matches!(refused, Err(EngineError::Credentials(_))),
-        "{refused:?}"
-    );
-    let refused = bed
-        .engine
-        .ensure_project(&ProjectName::default_project())
-        .await;
-    assert!(
-        matches!(refused, Err(EngineError::Credentials(_))),
-        "{refused:?}"
-    );
-}
-
-async fn as_token(platform: Arc<Platform>, token: &str) -> Bed {
-    let mut config: serde_json::Value = serde_json::from_str(&platform.flat()).unwrap();
-    config["users"][0]["user"] = serde_json::json!({ "token": token });
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("kubeconfig");
-    std::fs::write(&path, config.to_string()).unwrap();
-    Bed::on(platform, |config| {
-        config.access = Access::Kubeconfig {
-            path,
-            context: None,
-        };
-    })
-    .await
-}
-
-/// What is forbidden says which verb on which resource, and how to grant it.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_forbidden_says_how_to_grant_it() {
-    let Some(kubeconfig) = kubeconfig() else {
-        return;
-    };
-    let platform = Arc::new(Platform::new(kubeconfig));
-    let namespace = format!("account-{}", platform.id);
-    platform.kubectl(&["create", "namespace", &namespace]);
-    platform.kubectl(&["create", "serviceaccount", "nobody", "-n", &namespace]);
-    let token = platform.token(&namespace, "nobody");
-    let bed = as_token(Arc::clone(&platform), &token).await;
-    let refused = bed.engine.nodes().await.unwrap_err().to_string();
-    for word in ["list", "nodes", "ClusterRole", r#"verbs: ["list"]"#] {
-        assert!(refused.contains(word), "{refused}");
-    }
-    let refused = bed
-        .engine
-        .ensure_project(&ProjectName::default_project())
-        .await;
-    assert!(
-        matches!(refused, Err(EngineError::Forbidden { .. })),
-        "{refused:?}"
-    );
-    platform.kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
 }
 
 /// Restricted pods run as the configured user, without any capability.
@@ -494,41 +408,4 @@ async fn volumes_outlive_their_project() {
     // And it can be made again.
     bed.engine.apply(web(1)).await.unwrap();
     bed.ready(&web(1), 1).await;
-}
-
-/// What a Service of somebody else is called cannot be a name of ours: it is left alone, and that is said.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_service_of_somebody_else_is_left_alone() {
-    let Some(bed) = Bed::new(|_| {}).await else {
-        return;
-    };
-    bed.engine
-        .ensure_project(&ProjectName::default_project())
-        .await
-        .unwrap();
-    let namespace = bed.platform.namespace("default");
-    bed.platform.kubectl(&[
-        "create",
-        "service",
-        "clusterip",
-        "web",
-        "--tcp=1:1",
-        "-n",
-        &namespace,
-    ]);
-    let before = bed
-        .platform
-        .kubectl(&["get", "service", "web", "-n", &namespace, "-o", "json"]);
-    bed.engine.apply(web(1)).await.unwrap();
-    let told = bed.says(&web(1), &["service", "not this platform's"]).await;
-    assert!(
-        told.status
-            .reason
-            .is_some_and(|reason| reason.contains(&namespace))
-    );
-    bed.ready(&web(1), 1).await;
-    let after = bed
-        .platform
-        .kubectl(&["get", "service", "web", "-n", &namespace, "-o", "json"]);
-    assert_eq!(before, after);
 }
