@@ -7,14 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_e2e::{LONG, Load, Part, Platform, Source, TEST_IMAGE, until_ok};
-use reqwest::Method;
-use serde_json::json;
+use coracle_e2e::{Builds, LONG, Load, Part, Person, Platform, TEST_IMAGE, until_ok};
 
 const KILLS: u64 = 12;
 /// A kill comes within this time: deploys of a local image take about as long.
 const WITHIN: Duration = Duration::from_millis(2500);
-const APPS: [&str; 4] = ["ant", "bee", "cat", "dog"];
 const PROJECTS: [&str; 2] = ["default", "zoo"];
 
 fn number(name: &str) -> Option<u64> {
@@ -37,13 +34,8 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
     platform.api().await;
 
     let mut chance = fastrand::Rng::with_seed(seed);
-    let mut person = Person {
-        platform: &platform,
-        chance: chance.fork(),
-        source: Source::page("built"),
-        done: 0,
-        version: 0,
-    };
+    let projects = PROJECTS.map(str::to_owned);
+    let mut person = Person::new(&platform, projects, TEST_IMAGE, Builds::Some, chance.fork());
     let mut slowest = Duration::ZERO;
     let mut total = Duration::ZERO;
     for kill in 1..=kills {
@@ -72,7 +64,7 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
     }
     eprintln!(
         "{} changes were taken up; from start to settled {} ms on average, {} ms at most",
-        person.done,
+        person.done(),
         (total / u32::try_from(kills.max(1)).unwrap()).as_millis(),
         slowest.as_millis()
     );
@@ -105,75 +97,4 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
         }
     })
     .await;
-}
-
-/// Somebody who asks for something new before the last thing is done.
-struct Person<'a> {
-    platform: &'a Platform,
-    chance: fastrand::Rng,
-    source: Source,
-    done: u64,
-    version: u64,
-}
-
-impl Person<'_> {
-    async fn is_busy(&mut self) {
-        loop {
-            self.asks().await;
-            // A short breath, so that some wishes come true and others meet each other.
-            let breath = Duration::from_millis(self.chance.u64(0..300));
-            tokio::time::sleep(breath).await;
-        }
-    }
-
-    /// Any answer will do, and so will none: the control plane may be killed at any moment.
-    async fn asks(&mut self) {
-        let api = self.platform.api().await;
-        let project = PROJECTS[self.chance.usize(..PROJECTS.len())];
-        let app = APPS[self.chance.usize(..APPS.len())];
-        let at = format!("/projects/{project}/apps/{app}");
-        let answer = match self.chance.u32(0..100) {
-            0..35 => {
-                self.version += 1;
-                let config = json!({"processes": {"web": {"replicas": self.chance.u32(1..=2)}}, "env": {"VERSION": self.version.to_string()}});
-                let body = json!({"image": TEST_IMAGE, "config": config});
-                api.send(
-                    Method::POST,
-                    &format!("{at}/releases?create=true"),
-                    Some(&body),
-                )
-                .await
-            }
-            35..50 => {
-                let body = json!({"processes": {"web": self.chance.u32(0..=3)}});
-                api.send(Method::PUT, &format!("{at}/scale"), Some(&body))
-                    .await
-            }
-            50..60 => {
-                let body = json!({"set": {"WORD": self.chance.u64(..).to_string()}});
-                api.send(Method::PATCH, &format!("{at}/env"), Some(&body))
-                    .await
-            }
-            60..70 => {
-                self.version += 1;
-                self.source
-                    .write("index.html", &format!("built {}\n", self.version));
-                api.upload(&format!("{at}/builds?create=true"), self.source.archive())
-                    .await
-            }
-            70..85 => api.send(Method::DELETE, &at, None).await,
-            85..90 => api.send(Method::DELETE, "/projects/zoo", None).await,
-            _ => {
-                api.send(
-                    Method::POST,
-                    "/projects",
-                    Some(&json!({"metadata": {"name": "zoo"}, "spec": {}})),
-                )
-                .await
-            }
-        };
-        if answer.is_ok_and(|answer| (200..300).contains(&answer.status)) {
-            self.done += 1;
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A platform in a box for the end-to-end tests: the real program, the real Docker Engine, real sockets.
+//! A platform in a box for the end-to-end tests: the real program, the real Docker Engine or a real cluster, real sockets.
 //!
 //! Theory of operation: [`Platform`] runs `coracle up` with a data directory, ports and a configuration file of
 //! its own, so that several live side by side on one machine and one Docker daemon. Everything that a platform makes in
@@ -12,12 +12,14 @@
 )]
 
 mod api;
+mod cluster;
 mod command;
 mod daemon;
 mod disk;
 mod docker;
 mod fleet;
 mod load;
+mod person;
 mod platform;
 mod ports;
 mod process;
@@ -27,12 +29,14 @@ mod wait;
 mod web;
 
 pub use api::{Answer, Api};
+pub use cluster::{Cluster, Kubectl, Machine, VERY_LONG};
 pub use command::{Finished, Running};
 pub use daemon::Daemon;
 pub use disk::SmallDisk;
 pub use docker::Docker;
 pub use fleet::Fleet;
 pub use load::{Load, Tally};
+pub use person::{Builds, Person};
 pub use platform::{Options, Platform};
 pub use ports::{Held, free as free_port};
 pub use process::Part;

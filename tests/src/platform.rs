@@ -185,6 +185,18 @@ impl Platform {
         Running::start(command)
     }
 
+    /// The program under test.
+    #[must_use]
+    pub fn program(&self) -> PathBuf {
+        binary()
+    }
+
+    /// What the environment must have for [`Platform::program`] to reach this platform.
+    #[must_use]
+    pub fn login(&self) -> [(&'static str, PathBuf); 1] {
+        [("CORACLE_CONFIG", self.home.path().join("cli.toml"))]
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(binary());
         for (name, _) in std::env::vars_os() {
@@ -194,7 +206,7 @@ impl Platform {
             }
         }
         command
-            .env("CORACLE_CONFIG", self.home.path().join("cli.toml"))
+            .envs(self.login())
             .env("CORACLE_ADMIN_PASSWORD", PASSWORD)
             .env("NO_COLOR", "1")
             .current_dir(self.home.path());
@@ -341,7 +353,11 @@ impl Platform {
     }
 
     /// Starts the control plane alone with more flags, as a service manager does; it lives as long as what is returned.
-    pub(crate) fn start_control_plane(&self, flags: &[String]) -> tokio::process::Child {
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_control_plane(&self, flags: &[String]) -> tokio::process::Child {
         let log = Part::Serve.log(&self.data);
         std::fs::create_dir_all(log.parent().expect("a log is in a folder"))
             .expect("a folder can be made");
@@ -403,6 +419,22 @@ impl Platform {
             .kill_on_drop(true)
             .spawn()
             .expect("the gateway can be started")
+    }
+
+    /// Asks the control plane for a page outside its API.
+    ///
+    /// # Errors
+    /// The reason, when nobody answers.
+    pub async fn ask_control_plane(&self, path: &str) -> Result<Page, String> {
+        web::get(self.options.listen, "localhost", path).await
+    }
+
+    /// Asks a process to end (SIGTERM).
+    ///
+    /// # Panics
+    /// When it does not live.
+    pub fn ask_to_end(&self, part: Part) {
+        signal(part.pid(&self.data).expect("it lives"), Signal::TERM);
     }
 
     /// Does the control plane say that it is ready?

@@ -1,4 +1,4 @@
-//! Is the platform settled: does Docker have what the API says, all of it and nothing else?
+//! Is the platform settled: does the engine have what the API says, all of it and nothing else?
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -48,42 +48,22 @@ impl Platform {
     }
 
     async fn look(&self) -> Result<(), String> {
-        let api = self.api().await;
-        let projects = names(&api.list("/projects").await?);
-        let pods = api.list("/pods").await?;
-        let mut wanted = 0;
-        for project in &projects {
-            for app in api.list(&format!("/projects/{project}/apps")).await? {
-                wanted += self.look_at(project, &app, &pods).await?;
-            }
-        }
-        let bare = pods
-            .iter()
-            .filter(|pod| pod["spec"]["app"].is_null())
-            .count();
-        if pods.len() != wanted + bare {
-            return Err(format!(
-                "{} pods, {wanted} wanted and {bare} bare: {}",
-                pods.len(),
-                brief(&pods)
-            ));
-        }
-        let told: Vec<String> = sorted(pods.iter().map(|pod| {
-            format!(
-                "{}/{}",
-                text(&pod["metadata"]["project"]),
-                text(&pod["metadata"]["name"])
-            )
-        }));
+        let told = told(self).await?;
         let (docker, id) = (self.docker(), self.id());
         let there = docker.pods(&id);
-        if there != told {
-            return Err(format!("Docker has {there:?}, the API says {told:?}"));
+        if there != told.pods {
+            return Err(format!(
+                "Docker has {there:?}, the API says {:?}",
+                told.pods
+            ));
         }
         let networks = docker.networks(&id);
         let once: BTreeSet<_> = networks.iter().cloned().collect();
-        if once.len() != networks.len() || !once.is_subset(&projects) {
-            return Err(format!("networks {networks:?} for projects {projects:?}"));
+        if once.len() != networks.len() || !once.is_subset(&told.projects) {
+            return Err(format!(
+                "networks {networks:?} for projects {:?}",
+                told.projects
+            ));
         }
         Ok(())
     }
@@ -181,6 +161,45 @@ impl Platform {
         }
         Ok(())
     }
+}
+
+/// What the API says of a platform in which nothing is under way.
+pub(crate) struct Told {
+    pub(crate) projects: BTreeSet<String>,
+    /// As `PROJECT/POD`, sorted.
+    pub(crate) pods: Vec<String>,
+}
+
+/// Asks the API: every app must have the pods it was asked for, of one release, and that release be the only live one.
+pub(crate) async fn told(platform: &Platform) -> Result<Told, String> {
+    let api = platform.api().await;
+    let projects = names(&api.list("/projects").await?);
+    let pods = api.list("/pods").await?;
+    let mut wanted = 0;
+    for project in &projects {
+        for app in api.list(&format!("/projects/{project}/apps")).await? {
+            wanted += platform.look_at(project, &app, &pods).await?;
+        }
+    }
+    let bare = pods
+        .iter()
+        .filter(|pod| pod["spec"]["app"].is_null())
+        .count();
+    if pods.len() != wanted + bare {
+        return Err(format!(
+            "{} pods, {wanted} wanted and {bare} bare: {}",
+            pods.len(),
+            brief(&pods)
+        ));
+    }
+    let pods = sorted(pods.iter().map(|pod| {
+        format!(
+            "{}/{}",
+            text(&pod["metadata"]["project"]),
+            text(&pod["metadata"]["name"])
+        )
+    }));
+    Ok(Told { projects, pods })
 }
 
 fn text(value: &Value) -> &str {

@@ -1,0 +1,13 @@
+//! The same platform on a Kubernetes cluster: what the tests of one machine show of deploys, commands, projects and
+//! kills, and what only several nodes can show. `make test-kubernetes` prepares the cluster.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails; clippy sees tests only in #[test] functions"
+)]
+
+mod commands;
+mod kill_control_plane;
+mod nodes;
+mod projects;
+mod releases;
