@@ -24,6 +24,11 @@ use crate::workload::{ObservedPod, PodId, WorkloadId};
 /// So long a workload may take to get one pod off the node before it counts as blocked.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// So long an engine may take to show that it stops a pod. When a workload begins to move, the engine may just have been
+/// told to keep fewer pods of it: one that is seen to be ready may be the one that it stops. Until this has passed
+/// nothing is taken from the workload.
+pub const SETTLE: Duration = Duration::from_secs(2);
+
 /// What the pods of a workload are to a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -212,6 +217,8 @@ enum Step {
     One,
     /// Nothing of it is left to be told.
     Done,
+    /// It may have a pod to spare: that shows soon ([`SETTLE`]).
+    Settles,
     /// It waits for this.
     Waits(String),
 }
@@ -302,6 +309,11 @@ impl<'a> Planner<'a> {
                 since: self.facts.now,
                 ..current
             }),
+            Step::Settles => {
+                self.plan.wake_at = Some(after(current.since, SETTLE));
+                self.after.moving = Some(current);
+                return;
+            }
             Step::Waits(_) if after(current.since, PATIENCE) > self.facts.now => Some(current),
             Step::Waits(reason) => {
                 self.block(&id, reason);
@@ -409,6 +421,9 @@ impl<'a> Planner<'a> {
             return Step::Done;
         };
         if ready > wanted {
+            if after(moving.since, SETTLE) > self.facts.now {
+                return Step::Settles;
+            }
             self.act(Action::Delete(first.id.clone()));
             return if serving.len() == 1 {
                 Step::Done
