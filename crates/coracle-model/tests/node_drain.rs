@@ -88,7 +88,7 @@ impl World {
         for (index, (wanted, places)) in processes.iter().enumerate() {
             let id = WorkloadId {
                 project: ProjectName::default_project(),
-                name: PodName::new(&format!("app{index}-web-1")).unwrap(),
+                name: PodName::new(format!("app{index}-web-1")).unwrap(),
             };
             for place in places.iter().cycle().take(*wanted as usize) {
                 world.make_pod(&id, &format!("n{place}"), PodPhase::Ready);
@@ -116,7 +116,7 @@ impl World {
 
     fn make_pod(&mut self, workload: &WorkloadId, node: &str, phase: PodPhase) {
         self.made += 1;
-        let name = PodName::new(&format!("{}-{}", workload.name, self.made)).unwrap();
+        let name = PodName::new(format!("{}-{}", workload.name, self.made)).unwrap();
         self.pods.push(ObservedPod {
             id: PodId {
                 project: workload.project.clone(),
