@@ -35,7 +35,13 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
 
     let mut chance = fastrand::Rng::with_seed(seed);
     let projects = PROJECTS.map(str::to_owned);
-    let mut person = Person::new(&platform, projects, TEST_IMAGE, Builds::Some, chance.fork());
+    let mut person = Person::new(
+        &platform,
+        projects,
+        [TEST_IMAGE; 2],
+        Builds::Some,
+        chance.fork(),
+    );
     let mut slowest = Duration::ZERO;
     let mut total = Duration::ZERO;
     for kill in 1..=kills {

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_e2e::{Builds, Cluster, Load, Part, Person, Source};
+use coracle_e2e::{Builds, Cluster, Load, Part, Person, Source, TEST_IMAGE};
 
 const KILLS: u64 = 6;
 /// A kill comes within this time: a deploy takes about as long.
@@ -30,12 +30,13 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
     cluster.api().await;
 
     let mut chance = fastrand::Rng::with_seed(seed);
+    // It takes its images along when it goes: it deploys one that the nodes have.
     let passing = format!("{}z", cluster.project());
     let projects = [cluster.project().to_owned(), passing];
     let mut person = Person::new(
         &cluster,
         projects.clone(),
-        &image,
+        [&image, TEST_IMAGE],
         Builds::None,
         chance.fork(),
     );

@@ -105,8 +105,10 @@ async fn projects_are_apart_and_leave_nothing() {
     let api = cluster.api().await;
     let other = format!("{}b", cluster.project());
     cluster.make_project(&other).await;
-    let image = cluster.push(&Source::page("hello"), "shop", "1");
+    let page = Source::page("hello");
+    let image = cluster.push(&page, "shop", "1");
     cluster.deploy("shop", &image).await.ok();
+    let image = cluster.push_for(&other, &page, "shop", "1");
     let line = ["-p", &other, "deploy", "--app", "shop", "--image"];
     let deployed = cluster.coracle(&[&line[..], &[&image]].concat()).await;
     let url = format!("http://shop-{other}.localhost:{}", cluster.http().port());

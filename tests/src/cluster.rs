@@ -91,7 +91,7 @@ impl Kubectl {
         let mut list: Value = serde_json::from_str(&text).expect("kubectl prints JSON");
         match list["items"].take() {
             Value::Array(items) => items,
-            _ => vec![list],
+            _ => panic!("kubectl get {arguments:?} gives no list: {list}"),
         }
     }
 
@@ -224,7 +224,16 @@ impl Cluster {
     /// When that fails.
     #[must_use]
     pub fn push(&self, source: &Source, app: &str, tag: &str) -> String {
-        let image = format!("{}/{}/{app}:{tag}", self.listen(), self.project);
+        self.push_for(&self.project, source, app, tag)
+    }
+
+    /// The same for another project.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[must_use]
+    pub fn push_for(&self, project: &str, source: &Source, app: &str, tag: &str) -> String {
+        let image = format!("{}/{project}/{app}:{tag}", self.listen());
         let folder = self.docker_login.path().to_str().expect("its name is text");
         tokio::task::block_in_place(|| {
             drop(

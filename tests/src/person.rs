@@ -27,7 +27,8 @@ pub struct Person<'a> {
     platform: &'a Platform,
     /// The second one comes and goes.
     projects: [String; 2],
-    image: String,
+    /// What is deployed in each: an image in the platform's registry is its project's own.
+    images: [String; 2],
     builds: Builds,
     chance: fastrand::Rng,
     source: Source,
@@ -36,19 +37,19 @@ pub struct Person<'a> {
 }
 
 impl<'a> Person<'a> {
-    /// Somebody who deploys `image` in two projects, of which the second one is made and deleted all the time.
+    /// Somebody who deploys to two projects, each with an image, of which the second one is made and deleted all the time.
     #[must_use]
     pub fn new(
         platform: &'a Platform,
         projects: [String; 2],
-        image: &str,
+        images: [&str; 2],
         builds: Builds,
         chance: fastrand::Rng,
     ) -> Self {
         Self {
             platform,
             projects,
-            image: image.to_owned(),
+            images: images.map(str::to_owned),
             builds,
             chance,
             source: Source::page("built"),
@@ -77,7 +78,8 @@ impl<'a> Person<'a> {
     async fn asks(&mut self) {
         let api = self.platform.api().await;
         let [_, passing] = &self.projects;
-        let project = &self.projects[self.chance.usize(..2)];
+        let which = self.chance.usize(..2);
+        let project = &self.projects[which];
         let app = APPS[self.chance.usize(..APPS.len())];
         let at = format!("/projects/{project}/apps/{app}");
         let answer = match self.chance.u32(0..100) {
@@ -91,7 +93,7 @@ impl<'a> Person<'a> {
             0..35 | 60..70 => {
                 self.version += 1;
                 let config = json!({"processes": {"web": {"replicas": self.chance.u32(1..=2)}}, "env": {"VERSION": self.version.to_string()}});
-                let body = json!({"image": self.image, "config": config});
+                let body = json!({"image": self.images[which], "config": config});
                 let path = format!("{at}/releases?create=true");
                 api.send(Method::POST, &path, Some(&body)).await
             }
