@@ -3,32 +3,24 @@
 //! Theory of operation: an app and the claims to its host names are written together, so that there is never
 //! an app without its name or a name without its app. Everything else is a change of the app's object by
 //! compare-and-set; the controllers see it and act.
-//!
-//! Controllers write the app's status into the same object, so its revision moves without anybody's doing. What a
-//! caller read is stale only when the *spec* was changed since: `status.spec_after` says after which revision that
-//! was ([`check_seen`]). It is the store's revision just before the write: what was read before has at most that
-//! one, and the write itself has a greater one.
 
 use std::collections::BTreeSet;
 
 use chrono::Utc;
 use coracle_model::app::{App, AppSpec, ScaleChange};
-use coracle_model::domain::{Claim, Domain, DomainSpec};
-use coracle_model::env::{EnvChange, EnvValue, EnvVars};
+use coracle_model::domain::Claim;
 use coracle_model::name::{AppName, Hostname, ProjectName};
 use coracle_model::object::Kind;
-use coracle_model::release::{ProcessSpec, Release};
+use coracle_model::release::ProcessSpec;
 use coracle_store::{Expected, Revision, StoreError};
 
 use crate::control::Control;
+use crate::domain::{check_domains, claim, taken_domain};
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting, new_object};
-use crate::release::Base;
-
-/// The most host names that one app may have beside its own.
-const MOST_DOMAINS: usize = 50;
+use crate::stale::check_seen;
 
 impl Control {
     /// An app.
@@ -160,7 +152,7 @@ impl Control {
     }
 
     /// Applies `change` and writes the app together with the claims to the host names that it won or lost.
-    async fn change_app(
+    pub(crate) async fn change_app(
         &self,
         project: &ProjectName,
         name: &AppName,
@@ -316,152 +308,7 @@ impl Control {
         Ok(app)
     }
 
-    /// Changes an app's variables. When it has a release, a new one with the changed variables is made in the
-    /// same write.
-    ///
-    /// # Errors
-    /// [`OperationError::Invalid`], [`OperationError::NotFound`].
-    pub async fn change_env(
-        &self,
-        project: &ProjectName,
-        name: &AppName,
-        change: &EnvChange,
-        revision: Option<Revision>,
-        actor: &Actor,
-    ) -> Result<(App, Option<Release>), OperationError> {
-        check_env(change)?;
-        let changed = self
-            .write_release(project, name, None, |app, base| {
-                check_seen(app, revision)?;
-                let before = app.spec.env.clone();
-                self.apply_env(project, name, &mut app.spec.env, change)?;
-                if app.spec.env == before {
-                    return Ok(None);
-                }
-                Ok(base.map(|base| base.with_config(actor)))
-            })
-            .await?;
-        let mut names: Vec<String> = change
-            .set
-            .keys()
-            .chain(change.secret.keys())
-            .map(ToString::to_string)
-            .collect();
-        names.extend(change.unset.iter().map(|name| format!("-{name}")));
-        self.record_app(
-            actor,
-            "app.env_changed",
-            project,
-            name,
-            format!("variables {}", names.join(", ")),
-        )
-        .await;
-        Ok(changed)
-    }
-
-    fn apply_env(
-        &self,
-        project: &ProjectName,
-        app: &AppName,
-        vars: &mut EnvVars,
-        change: &EnvChange,
-    ) -> Result<(), OperationError> {
-        for name in &change.unset {
-            vars.remove(name);
-        }
-        for (name, value) in &change.set {
-            vars.insert(name.clone(), EnvValue::Plain(value.clone()));
-        }
-        for (name, secret) in &change.secret {
-            vars.insert(
-                name.clone(),
-                self.vault.seal_env(project, app, name, secret)?,
-            );
-        }
-        if vars.len() > EnvChange::VARIABLES {
-            let reason = format!("an app has at most {} variables", EnvChange::VARIABLES);
-            return Err(OperationError::invalid("set", reason));
-        }
-        Ok(())
-    }
-
-    /// Gives an app one more host name.
-    ///
-    /// # Errors
-    /// [`OperationError::DomainTaken`], [`OperationError::Invalid`], [`OperationError::Stale`].
-    pub async fn add_domain(
-        &self,
-        project: &ProjectName,
-        name: &AppName,
-        host: &Hostname,
-        revision: Option<Revision>,
-        actor: &Actor,
-    ) -> Result<App, OperationError> {
-        let own = self.default_host(project, name)?;
-        let app = self
-            .change_app(project, name, |app| {
-                check_seen(app, revision)?;
-                if !app.spec.domains.contains(host) {
-                    app.spec.domains.push(host.clone());
-                    app.spec.domains.sort();
-                }
-                check_spec(&app.spec, &own)
-            })
-            .await?;
-        self.record_app(
-            actor,
-            "app.domain_added",
-            project,
-            name,
-            format!("{host} added"),
-        )
-        .await;
-        Ok(app)
-    }
-
-    /// Takes a host name away from an app.
-    ///
-    /// # Errors
-    /// [`OperationError::NotFound`], [`OperationError::Stale`].
-    pub async fn remove_domain(
-        &self,
-        project: &ProjectName,
-        name: &AppName,
-        host: &Hostname,
-        revision: Option<Revision>,
-        actor: &Actor,
-    ) -> Result<App, OperationError> {
-        let app = self
-            .change_app(project, name, |app| {
-                check_seen(app, revision)?;
-                let before = app.spec.domains.len();
-                app.spec.domains.retain(|has| has != host);
-                if app.spec.domains.len() == before {
-                    return Err(OperationError::not_found(Kind::Domain, host));
-                }
-                Ok(())
-            })
-            .await?;
-        self.record_app(
-            actor,
-            "app.domain_removed",
-            project,
-            name,
-            format!("{host} removed"),
-        )
-        .await;
-        Ok(app)
-    }
-
-    fn default_host(
-        &self,
-        project: &ProjectName,
-        app: &AppName,
-    ) -> Result<Hostname, OperationError> {
-        Ok(self.settings.default_host(project, app)?)
-    }
-
-    async fn record_app(
+    pub(crate) async fn record_app(
         &self,
         actor: &Actor,
         action: &str,
@@ -474,77 +321,10 @@ impl Control {
             .record(actor, action, Some(project), app, message)
             .await;
     }
-
-    /// Every host name of an app, its own first.
-    ///
-    /// # Errors
-    /// When its own would be too long.
-    pub fn hosts_of(
-        &self,
-        project: &ProjectName,
-        app: &AppName,
-        spec: &AppSpec,
-    ) -> Result<Vec<Hostname>, OperationError> {
-        let mut all = vec![self.settings.default_host(project, app)?];
-        all.extend(spec.domains.iter().cloned());
-        Ok(all)
-    }
-
-    /// The release that a change builds on: the live one, else the newest.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn base_release(&self, app: &App) -> Result<Option<Release>, OperationError> {
-        Ok(self.base(app).await?.map(Base::into_release))
-    }
-}
-
-/// Fails unless the caller, who has read the app at `expected`, has seen its spec as it is.
-pub(crate) fn check_seen(app: &App, expected: Option<Revision>) -> Result<(), OperationError> {
-    let current = app.metadata.revision;
-    let seen = |read: Revision| match app.status.spec_after {
-        // Written before this was noted.
-        0 => read == current,
-        after => read > after && read <= current,
-    };
-    match expected {
-        Some(read) if !seen(read) => Err(OperationError::Stale {
-            kind: Kind::App,
-            name: app.metadata.name.clone(),
-            current,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn hosts(app: &App) -> BTreeSet<Hostname> {
     app.spec.domains.iter().cloned().collect()
-}
-
-fn claim(project: &ProjectName, app: &AppName, host: &Hostname, claim: Claim) -> Domain {
-    new_object(
-        host.as_str(),
-        None,
-        DomainSpec {
-            project: project.clone(),
-            app: app.clone(),
-            claim,
-        },
-    )
-}
-
-fn taken_domain(error: OperationError) -> OperationError {
-    match &error {
-        OperationError::Store(StoreError::Conflict { key, .. }) => {
-            match key.strip_prefix(keys::DOMAINS) {
-                Some(host) => OperationError::DomainTaken {
-                    host: host.to_owned(),
-                },
-                None => error,
-            }
-        }
-        _ => error,
-    }
 }
 
 fn check_replicas(field: &str, replicas: u32) -> Result<(), OperationError> {
@@ -555,58 +335,11 @@ fn check_replicas(field: &str, replicas: u32) -> Result<(), OperationError> {
     Ok(())
 }
 
-/// `own` is the host name that the app has anyway.
-fn check_spec(spec: &AppSpec, own: &Hostname) -> Result<(), OperationError> {
-    if spec.domains.contains(own) {
-        let reason = format!("every app has a host name of its own, and {own} is this one's");
-        return Err(OperationError::invalid("spec.domains", reason));
-    }
-    if spec.domains.len() > MOST_DOMAINS {
-        let reason = format!("an app has at most {MOST_DOMAINS} host names beside its own");
-        return Err(OperationError::invalid("spec.domains", reason));
-    }
-    if spec.domains.iter().collect::<BTreeSet<_>>().len() != spec.domains.len() {
-        return Err(OperationError::invalid(
-            "spec.domains",
-            "a host name is there twice",
-        ));
-    }
+/// Is this a spec that an app may have? `own` is the host name that it has anyway.
+pub(crate) fn check_spec(spec: &AppSpec, own: &Hostname) -> Result<(), OperationError> {
+    check_domains(&spec.domains, own)?;
     for (process, replicas) in &spec.scale {
         check_replicas(&format!("spec.scale.{process}"), *replicas)?;
-    }
-    Ok(())
-}
-
-fn check_env(change: &EnvChange) -> Result<(), OperationError> {
-    let plain = change
-        .set
-        .iter()
-        .map(|(name, value)| (name, value.as_str()));
-    let secret = change
-        .secret
-        .iter()
-        .map(|(name, value)| (name, value.expose()));
-    for (name, value) in plain.chain(secret) {
-        if value.len() > EnvChange::VALUE_BYTES {
-            let reason = format!("a value has at most {} bytes", EnvChange::VALUE_BYTES);
-            return Err(OperationError::invalid(name.to_string(), reason));
-        }
-        if value.contains('\0') {
-            return Err(OperationError::invalid(
-                name.to_string(),
-                "a value cannot hold a zero byte",
-            ));
-        }
-    }
-    if let Some(twice) = change
-        .set
-        .keys()
-        .find(|name| change.secret.contains_key(*name))
-    {
-        return Err(OperationError::invalid(
-            twice.to_string(),
-            "it is set both plain and secret",
-        ));
     }
     Ok(())
 }

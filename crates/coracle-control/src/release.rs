@@ -13,12 +13,12 @@ use coracle_model::release::{
 
 use coracle_store::Revision;
 
-use crate::app::check_seen;
 use crate::control::Control;
 use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting, new_object};
+use crate::stale::check_seen;
 
 /// A release in the making: everything but its number and its app's variables.
 #[derive(Clone, Debug)]
@@ -127,6 +127,14 @@ impl Control {
         self.objects
             .list::<ReleaseSpec>(&keys::releases(project, app))
             .await
+    }
+
+    /// The release that a change builds on: the live one, else the newest.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn base_release(&self, app: &App) -> Result<Option<Release>, OperationError> {
+        Ok(self.base(app).await?.map(Base::into_release))
     }
 
     pub(crate) async fn base(&self, app: &App) -> Result<Option<Base>, OperationError> {
