@@ -27,6 +27,7 @@ use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::wait::{await_condition, conditions};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -168,22 +169,12 @@ async fn ready_by(client: &Client, namespace: &str, begin: impl AsyncFnOnce()) -
     tokio::time::timeout(PATIENCE, ready).await.unwrap();
     let took = asked.elapsed();
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    api.delete("peer", &DeleteParams::foreground())
-        .await
-        .unwrap();
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let left = watcher::Config::default().labels("app=peer");
-    let mut left = kube::runtime::watcher(pods.clone(), left).boxed();
-    loop {
-        let list = pods
-            .list(&kube::api::ListParams::default().labels("app=peer"))
-            .await
-            .unwrap();
-        if list.items.is_empty() {
-            break;
-        }
-        drop(tokio::time::timeout(Duration::from_secs(1), left.next()).await);
-    }
+    let uid = api.get("peer").await.unwrap().metadata.uid.unwrap();
+    let last = DeleteParams::foreground();
+    api.delete("peer", &last).await.unwrap();
+    // In the foreground: it is gone once its pods are.
+    let gone = await_condition(api, "peer", conditions::is_deleted(&uid));
+    tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap();
     took
 }
 
