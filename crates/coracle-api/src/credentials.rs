@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
+use coracle_control::registry_access::RegistryGrant;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
@@ -87,27 +87,6 @@ impl PlatformCredential {
         &self.0
     }
 
-    /// The user name that goes with [`PlatformCredential::pull_secret`].
-    pub const PULL_USER: &'static str = "coracle-pull";
-
-    /// A password that only reads the registry, for nodes that pull. It follows from the credential, so nothing has to be
-    /// kept; the credential does not follow from it.
-    #[must_use]
-    pub fn pull_secret(&self) -> Secret {
-        let mut digest = Sha256::new();
-        digest.update(b"coracle pull\0");
-        digest.update(self.0.expose());
-        Secret::new(hex::encode(digest.finalize()))
-    }
-
-    pub(crate) fn is_pull(&self, presented: &str) -> bool {
-        self.pull_secret()
-            .expose()
-            .as_bytes()
-            .ct_eq(presented.as_bytes())
-            .into()
-    }
-
     pub(crate) fn is(&self, presented: &str) -> bool {
         self.0
             .expose()
@@ -137,6 +116,14 @@ impl Authentication {
     #[must_use]
     pub fn new(control: Control) -> Self {
         Self { control }
+    }
+
+    /// What a project's own secret opens in the registry, if this is one.
+    pub(crate) async fn registry_grant(
+        &self,
+        secret: &str,
+    ) -> Result<Option<RegistryGrant>, OperationError> {
+        self.control.registry_grant(secret).await
     }
 
     /// The caller that a token's secret stands for.

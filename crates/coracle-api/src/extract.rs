@@ -10,6 +10,7 @@ use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, MatchedPath, Req
 use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use coracle_model::name::ImageRef;
 use coracle_model::object::{Kind, Metadata, Object};
 use coracle_model::problem::{Code, Problem};
 use serde::de::value::MapAccessDeserializer;
@@ -59,6 +60,27 @@ fn only_parameter(parts: &Parts) -> Option<String> {
     let (_, rest) = route.rsplit_once('{')?;
     let (name, _) = rest.split_once('}')?;
     Some(name.trim_start_matches('*').to_owned())
+}
+
+/// The name by which whoever asks reached the API, as it stands before an image's name: the registry is there too. A
+/// proxy passes it on. Nothing where it is no such name.
+pub(crate) struct ReachedAs(pub(crate) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for ReachedAs {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let host = parts.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok());
+        Ok(Self(host.and_then(registry_name)))
+    }
+}
+
+/// Without a dot or a port the first part of an image's name is no registry.
+fn registry_name(host: &str) -> Option<String> {
+    let names = host == "localhost" || host.contains(['.', ':']);
+    let plain = !host.contains(['/', '@']) && ImageRef::new(format!("{host}/a")).is_ok();
+    (names && plain).then(|| host.to_ascii_lowercase())
 }
 
 /// Query parameters.

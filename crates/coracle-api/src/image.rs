@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, Path, Query, ReachedAs};
 use crate::page::Page;
 use crate::state::ApiState;
 
@@ -43,6 +43,7 @@ fn failed(error: RegistryError) -> ApiError {
 pub(crate) async fn list(
     State(state): State<ApiState>,
     caller: Caller,
+    ReachedAs(reached): ReachedAs,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Repository>>> {
     let found = state
@@ -54,7 +55,9 @@ pub(crate) async fn list(
         .more
         .then(|| found.items.last().map(ToString::to_string))
         .flatten();
-    let host = &state.control.settings.registry_host;
+    let host = reached
+        .as_ref()
+        .unwrap_or(&state.control.settings.registry_host);
     let items = found
         .items
         .into_iter()
@@ -73,6 +76,7 @@ pub(crate) async fn list(
 pub(crate) async fn tags(
     State(state): State<ApiState>,
     caller: Caller,
+    ReachedAs(reached): ReachedAs,
     Path(repository): Path<String>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<ImageTag>>> {
@@ -89,7 +93,9 @@ pub(crate) async fn tags(
         .more
         .then(|| found.items.last().map(ToString::to_string))
         .flatten();
-    let host = &state.control.settings.registry_host;
+    let host = reached
+        .as_ref()
+        .unwrap_or(&state.control.settings.registry_host);
     let items = found
         .items
         .into_iter()

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::caller::Caller;
 use crate::error::ApiResult;
-use crate::extract::{IfMatch, Input, Json, Path, Query, Tagged};
+use crate::extract::{IfMatch, Input, Json, Path, Query, ReachedAs, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::view;
@@ -39,6 +39,9 @@ pub(crate) struct TerminalSize {
     /// Rows.
     rows: u16,
 }
+
+/// Where a pod's image is said.
+const FIELD: &str = "spec.image";
 
 /// The pods of a project.
 #[utoipa::path(get, path = "/api/v1/projects/{project}/pods", tag = "pods", params(("project" = ProjectName, Path), Page),
@@ -96,9 +99,12 @@ pub(crate) async fn create(
     State(state): State<ApiState>,
     caller: Caller,
     Path(project): Path<ProjectName>,
+    ReachedAs(reached): ReachedAs,
     Json(input): Json<Input<PodSpec>>,
 ) -> Answer {
-    let (name, spec) = input.in_project(&project)?.into_new::<PodName>(Kind::Pod)?;
+    let (name, mut spec) = input.in_project(&project)?.into_new::<PodName>(Kind::Pod)?;
+    let settings = &state.control.settings;
+    spec.image = settings.named_image(&project, FIELD, &spec.image, reached.as_deref())?;
     Ok(Tagged(
         StatusCode::CREATED,
         state
@@ -130,12 +136,15 @@ pub(crate) async fn update(
     caller: Caller,
     Path((project, pod)): Path<(ProjectName, PodName)>,
     header: IfMatch,
+    ReachedAs(reached): ReachedAs,
     Json(input): Json<Input<PodSpec>>,
 ) -> Answer {
-    let (spec, revision) =
+    let (mut spec, revision) =
         input
             .in_project(&project)?
             .into_change(Kind::Pod, pod.as_str(), &header)?;
+    let settings = &state.control.settings;
+    spec.image = settings.named_image(&project, FIELD, &spec.image, reached.as_deref())?;
     Ok(Tagged(
         StatusCode::OK,
         state

@@ -1,6 +1,11 @@
 //! Who may do what in the registry: the first part of a repository's name is the project.
+//!
+//! Theory of operation: three sorts of credentials are taken. The platform's own opens everything; a project's own, which
+//! its nodes and builds have, opens this project's repositories and lists nothing; a user's token what the user may see.
 
 use async_trait::async_trait;
+use coracle_control::OperationError;
+use coracle_control::registry_access::{RegistryGrant, RegistryRight};
 use coracle_model::user::Role;
 use coracle_registry::{Action, Authorizer, Credentials, Denied, RepositoryName};
 
@@ -36,18 +41,15 @@ impl Authorizer for RegistryAccess {
         if self.platform.is(credentials.token()) {
             return Ok(());
         }
-        if self.platform.is_pull(credentials.token()) {
-            return match action {
-                Action::Pull => Ok(()),
-                Action::Push | Action::Delete | Action::List => Err(Denied::Forbidden),
-            };
+        let grant = self.authentication.registry_grant(credentials.token());
+        if let Some(grant) = grant.await.map_err(uncheckable)? {
+            return granted(&grant, repository, action);
         }
         let caller = self
             .authentication
             .caller(credentials.token())
             .await
-            .inspect_err(|error| tracing::error!(%error, "credentials could not be checked"))
-            .map_err(|_logged| Denied::Unauthenticated)?
+            .map_err(uncheckable)?
             .ok_or(Denied::Unauthenticated)?;
         let Some(repository) = repository else {
             return Ok(());
@@ -61,5 +63,35 @@ impl Authorizer for RegistryAccess {
         } else {
             Err(Denied::Forbidden)
         }
+    }
+}
+
+fn uncheckable(error: OperationError) -> Denied {
+    tracing::error!(%error, "credentials could not be checked");
+    Denied::Unauthenticated
+}
+
+/// May somebody with a project's own secret do this?
+fn granted(
+    grant: &RegistryGrant,
+    repository: Option<&RepositoryName>,
+    action: Action,
+) -> Result<(), Denied> {
+    let inside = match repository {
+        // To log in.
+        None => true,
+        Some(repository) => repository
+            .as_str()
+            .split_once('/')
+            .is_some_and(|(first, _)| first == grant.project.as_str()),
+    };
+    match (action, grant.right) {
+        (Action::Pull, RegistryRight::Pull | RegistryRight::Build)
+        | (Action::Push, RegistryRight::Build)
+            if inside =>
+        {
+            Ok(())
+        }
+        _ => Err(Denied::Forbidden),
     }
 }

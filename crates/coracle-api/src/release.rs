@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::build::MayCreate;
 use crate::caller::Caller;
 use crate::error::ApiResult;
-use crate::extract::{IfMatch, Json, Path, Query, Tagged};
+use crate::extract::{IfMatch, Json, Path, Query, ReachedAs, Tagged};
 use crate::page::Page;
 use crate::state::ApiState;
 use crate::view;
@@ -87,6 +87,7 @@ pub(crate) async fn create(
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(may): Query<MayCreate>,
     IfMatch(seen): IfMatch,
+    ReachedAs(reached): ReachedAs,
     Json(new): Json<NewRelease>,
 ) -> Answer {
     let actor = caller.actor();
@@ -95,6 +96,8 @@ pub(crate) async fn create(
             if let Some(config) = &new.config {
                 check(config)?;
             }
+            let settings = &state.control.settings;
+            let image = settings.named_image(&project, "image", &image, reached.as_deref())?;
             if may.create {
                 state.control.ensure_app(&project, &app, &actor).await?;
             }

@@ -17,6 +17,8 @@ pub const BUILDS: &str = "/builds/";
 pub const RELEASES: &str = "/releases/";
 /// All bare pods.
 pub const PODS: &str = "/pods/";
+/// What is asked of pods by control planes that do not lead.
+pub const POD_ACTIONS: &str = "/pod-actions/";
 /// All nodes that somebody wished something of.
 pub const NODES: &str = "/nodes/";
 /// All claims to host names.
@@ -91,6 +93,12 @@ pub fn pod(project: &ProjectName, pod: &PodName) -> String {
     format!("{PODS}{project}/{pod}")
 }
 
+/// What is asked of a pod.
+#[must_use]
+pub fn pod_action(project: &ProjectName, pod: &PodName) -> String {
+    format!("{POD_ACTIONS}{project}/{pod}")
+}
+
 /// What is wished of a node.
 #[must_use]
 pub fn node(node: &str) -> String {
@@ -107,6 +115,12 @@ pub fn domain(host: &Hostname) -> String {
 #[must_use]
 pub fn user(user: &UserName) -> String {
     format!("{USERS}{user}")
+}
+
+/// With what a project logs in to the registry.
+#[must_use]
+pub fn registry_access(project: &ProjectName) -> String {
+    format!("/registry-access/{project}")
 }
 
 /// The hash of a user's password.

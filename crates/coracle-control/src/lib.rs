@@ -11,6 +11,7 @@
 //! | [`feed`] | the gateways: route tables out, reports in |
 //! | [`journal`] | what happened |
 //! | [`build_log`], [`upload`] | files |
+//! | [`registry_access`], [`image`] | what a project may do in the registry; how images are named |
 //! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
 //! | [`settings`] | how this platform is set up |
 //! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
@@ -26,6 +27,7 @@ pub mod domain;
 pub mod env;
 pub mod error;
 pub mod feed;
+pub mod image;
 pub mod journal;
 pub mod keys;
 pub mod leading;
@@ -35,6 +37,7 @@ pub mod observed;
 pub mod platform;
 pub mod pod;
 pub mod project;
+pub mod registry_access;
 pub mod release;
 pub mod served;
 pub mod settings;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub http_port: u16,
     /// The embedded registry as the engine reaches it, such as `127.0.0.1:7070`.
     pub registry_host: String,
+    /// Other names by which it is reached, such as the one that a cluster's nodes use.
+    pub registry_names: Vec<String>,
     /// How the platform itself logs in to its registry.
     pub registry_credentials: RegistryCredentials,
     /// Bounds.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use coracle_engine::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::{
     Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
@@ -131,7 +133,17 @@ impl Engine for DockerEngine {
         network::ensure(&self.core, project).await
     }
 
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError> {
+        self.core.credentials.set(project, pull);
+        Ok(())
+    }
+
     async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError> {
+        self.core.credentials.forget(project);
         network::remove(&self.core, project).await
     }
 

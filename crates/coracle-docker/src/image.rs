@@ -2,42 +2,69 @@
 //!
 //! Theory of operation: a local image is taken as it is, so that a machine without a registry works and a
 //! deploy of what was just built needs no pull. What pins an image is a digest under which *this* repository
-//! has it; an image that no registry has is pinned by its id. Credentials that a pull worked with are kept in
-//! memory for the case that a pod needs the image again after it was removed from the cache.
+//! has it; an image that no registry has is pinned by its id. For the case that a pod needs the image again after
+//! it was removed from the cache there are credentials in memory: those that the project was given for the platform's own
+//! registry, and for other registries those that a pull of the same repository worked with.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
-use coracle_engine::build::RegistryCredentials;
+use coracle_engine::build::{PullCredentials, RegistryCredentials};
 use coracle_engine::{EngineError, ImageInfo};
-use coracle_model::name::ImageRef;
+use coracle_model::name::{ImageRef, ProjectName};
 use futures::StreamExt as _;
 
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
 use crate::state::Core;
 
-/// Credentials by registry host that worked in this process's life.
+/// Credentials that are known in this process's life.
 #[derive(Default)]
-pub(crate) struct KnownCredentials(Mutex<BTreeMap<String, RegistryCredentials>>);
+pub(crate) struct KnownCredentials(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    /// What each project was given.
+    projects: BTreeMap<ProjectName, PullCredentials>,
+    /// What worked, by repository: credentials need not be good for another one of the same registry.
+    worked: BTreeMap<String, RegistryCredentials>,
+}
 
 impl KnownCredentials {
-    pub(crate) fn remember(&self, image: &Reference<'_>, credentials: &RegistryCredentials) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(image.host.to_owned(), credentials.clone());
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of(&self, image: &Reference<'_>) -> Option<RegistryCredentials> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(image.host)
-            .cloned()
+    pub(crate) fn set(&self, project: &ProjectName, pull: &PullCredentials) {
+        let mut known = self.known();
+        known.projects.insert(project.clone(), pull.clone());
+    }
+
+    pub(crate) fn forget(&self, project: &ProjectName) {
+        self.known().projects.remove(project);
+    }
+
+    pub(crate) fn remember(&self, image: &Reference<'_>, credentials: &RegistryCredentials) {
+        let mut known = self.known();
+        let repository = image.repository.to_owned();
+        known.worked.insert(repository, credentials.clone());
+    }
+
+    fn of(
+        &self,
+        image: &Reference<'_>,
+        project: Option<&ProjectName>,
+    ) -> Option<RegistryCredentials> {
+        let known = self.known();
+        let given = project.and_then(|project| known.projects.get(project));
+        match given {
+            // For the platform's own registry a project has these and no others.
+            Some(pull) if pull.host == image.host => Some(pull.credentials.clone()),
+            _ => known.worked.get(image.repository).cloned(),
+        }
     }
 }
 
@@ -99,7 +126,13 @@ pub(crate) async fn resolve(
     if let Some(info) = local(&docker, image).await? {
         return Ok(info);
     }
-    pull(core, &docker, image, credentials).await?;
+    let known = core.credentials.of(&Reference::parse(image.as_str()), None);
+    let used = credentials.or(known.as_ref());
+    pull(&docker, image, used).await?;
+    if let Some(used) = used {
+        let reference = Reference::parse(image.as_str());
+        core.credentials.remember(&reference, used);
+    }
     local(&docker, image)
         .await?
         .ok_or_else(|| unavailable(image, "it was pulled and is gone again"))
@@ -178,9 +211,20 @@ pub(crate) fn login(credentials: &RegistryCredentials) -> DockerCredentials {
     }
 }
 
-/// Gets an image here.
-pub(crate) async fn pull(
+/// Gets an image here for a pod of `project`.
+pub(crate) async fn pull_for(
     core: &Core,
+    docker: &Docker,
+    project: &ProjectName,
+    image: &ImageRef,
+) -> Result<(), EngineError> {
+    let reference = Reference::parse(image.as_str());
+    let known = core.credentials.of(&reference, Some(project));
+    pull(docker, image, known.as_ref()).await
+}
+
+/// Gets an image here.
+async fn pull(
     docker: &Docker,
     image: &ImageRef,
     credentials: Option<&RegistryCredentials>,
@@ -192,8 +236,6 @@ pub(crate) async fn pull(
         ));
     }
     let reference = Reference::parse(image.as_str());
-    let known = core.credentials.of(&reference);
-    let used = credentials.or(known.as_ref());
     let options = CreateImageOptions {
         from_image: Some(reference.repository.to_owned()),
         tag: Some(
@@ -205,14 +247,11 @@ pub(crate) async fn pull(
         ),
         ..CreateImageOptions::default()
     };
-    let mut progress = docker.create_image(Some(options), None, used.map(login));
+    let mut progress = docker.create_image(Some(options), None, credentials.map(login));
     while let Some(step) = progress.next().await {
         if let Err(error) = step {
             return Err(pull_error(image, &reference, error));
         }
-    }
-    if let Some(used) = used {
-        core.credentials.remember(&reference, used);
     }
     Ok(())
 }
@@ -326,6 +365,35 @@ mod tests {
         );
         assert_eq!(pinned("mine:1"), "sha256:11");
         assert_eq!(pinned("sha256:11"), "sha256:11");
+    }
+
+    #[test]
+    fn a_project_pulls_from_the_platforms_registry_with_its_own_credentials_only() {
+        let login = |user: &str| RegistryCredentials {
+            user: user.to_owned(),
+            password: coracle_model::env::Secret::new("secret"),
+        };
+        let project = |name: &str| ProjectName::new(name).unwrap();
+        let known = KnownCredentials::default();
+        let of = |image: &str, project: Option<&ProjectName>| {
+            let found = known.of(&Reference::parse(image), project);
+            found.map(|login| login.user)
+        };
+        let pull = PullCredentials {
+            host: "127.0.0.1:7070".to_owned(),
+            credentials: login("one"),
+        };
+        known.set(&project("one"), &pull);
+        for image in ["127.0.0.1:7070/two/web:1", "example.org/team/app:1"] {
+            known.remember(&Reference::parse(image), &login("other"));
+        }
+        let one = Some(project("one"));
+        assert_eq!(of("127.0.0.1:7070/two/web:1", one.as_ref()).unwrap(), "one");
+        assert_eq!(of("example.org/team/app:2", one.as_ref()).unwrap(), "other");
+        assert_eq!(of("example.org/team/next:2", one.as_ref()), None);
+        assert_eq!(of("127.0.0.1:7070/one/web:1", Some(&project("two"))), None);
+        known.forget(&project("one"));
+        assert_eq!(of("127.0.0.1:7070/one/web:1", one.as_ref()), None);
     }
 
     #[test]

@@ -156,7 +156,7 @@ async fn create(
                 let image = &workload.template.image;
                 guard
                     .cancel
-                    .run_until_cancelled(image::pull(core, &docker, image, None))
+                    .run_until_cancelled(image::pull_for(core, &docker, &pod.project, image))
                     .await
                     .ok_or(Failure::Cancelled)??;
                 note(core, pod, "it is being started");

@@ -38,6 +38,15 @@ pub struct RegistryCredentials {
     pub password: Secret,
 }
 
+/// How a project's images are pulled from the platform's own registry. Opens nothing else.
+#[derive(Clone, Debug)]
+pub struct PullCredentials {
+    /// The registry, as images of workloads name it: `host[:port]`.
+    pub host: String,
+    /// User and password.
+    pub credentials: RegistryCredentials,
+}
+
 /// The most a build may use.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildLimits {

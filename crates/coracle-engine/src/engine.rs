@@ -37,7 +37,9 @@ use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 
-use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use crate::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use crate::error::EngineError;
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 
@@ -58,6 +60,18 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::Full`] when there is no subnet left.
     async fn ensure_project(&self, project: &ProjectName) -> Result<(), EngineError>;
+
+    /// Tells how images of the platform's own registry are pulled for the pods of a project, and of no other. The last
+    /// told counts. An engine keeps it in memory, and at its nodes where those pull by themselves: until it is told in
+    /// this process's life, what stands there from a life before is left. [`Engine::remove_project`] forgets it.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError>;
 
     /// Removes a project's network and whatever pods are left in it; no error when there is none.
     ///

@@ -15,6 +15,8 @@ pub enum Verb {
     Ping,
     /// `ensure_project`.
     EnsureProject,
+    /// `set_pull_credentials`.
+    SetPullCredentials,
     /// `remove_project`.
     RemoveProject,
     /// `apply`.

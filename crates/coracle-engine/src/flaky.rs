@@ -15,7 +15,9 @@ use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 
-use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use crate::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use crate::engine::{Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, VolumeInfo};
 use crate::error::EngineError;
 use crate::fault::{Answer, Fault, Verb, unavailable};
@@ -119,6 +121,15 @@ impl Engine for Flaky {
     async fn ensure_project(&self, project: &ProjectName) -> Result<(), EngineError> {
         self.through(Verb::EnsureProject, self.inner.ensure_project(project))
             .await
+    }
+
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError> {
+        let call = self.inner.set_pull_credentials(project, pull);
+        self.through(Verb::SetPullCredentials, call).await
     }
 
     async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError> {

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use coracle_engine::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use coracle_engine::conformance::{Bench, TestedWorld, World, case};
 use coracle_engine::engine::{Capabilities, EngineVersion, ImageInfo, VolumeInfo};
 use coracle_engine::sim::{SimConfig, SimControl};
@@ -128,6 +130,13 @@ impl Engine for Broken {
     }
     async fn ensure_project(&self, project: &ProjectName) -> Result<(), EngineError> {
         self.inner.ensure_project(project).await
+    }
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError> {
+        self.inner.set_pull_credentials(project, pull).await
     }
     async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError> {
         if self.is(Sin::ProjectKept) {

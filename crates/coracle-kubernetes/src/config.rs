@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use coracle_engine::build::RegistryCredentials;
 use coracle_model::quantity::ByteSize;
 use coracle_task::Supervisor;
 
@@ -22,10 +21,8 @@ pub struct KubernetesConfig {
     pub system_namespace: Option<String>,
     /// What pods may do.
     pub pod_security: PodSecurity,
-    /// The name under which nodes reach Coracle's own registry.
+    /// The name under which nodes reach Coracle's own registry. With it pods name the pull secret of their project.
     pub registry: Option<RegistryNames>,
-    /// How nodes log in to registries: made a pull secret of every project.
-    pub pull_credentials: Vec<PullCredentials>,
     /// Memory of a pod that asks for none.
     pub default_memory: ByteSize,
     /// What the scheduler keeps free for a pod, as parts of its limits.
@@ -105,15 +102,6 @@ pub struct RegistryNames {
     pub nodes: String,
 }
 
-/// How nodes log in to a registry.
-#[derive(Clone, Debug)]
-pub struct PullCredentials {
-    /// The registry, as in image names: `host[:port]`.
-    pub host: String,
-    /// User and password.
-    pub credentials: RegistryCredentials,
-}
-
 /// What the scheduler keeps free for a pod, in percent of its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requests {
@@ -143,7 +131,6 @@ impl KubernetesConfig {
             system_namespace: None,
             pod_security: PodSecurity::default(),
             registry: None,
-            pull_credentials: Vec::new(),
             default_memory: ByteSize::mib(1024),
             requests: Requests::default(),
             quota: None,

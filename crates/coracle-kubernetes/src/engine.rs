@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use coracle_engine::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::{
     Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
@@ -161,6 +163,14 @@ impl Engine for KubernetesEngine {
 
     async fn ensure_project(&self, project: &ProjectName) -> Result<(), EngineError> {
         project::ensure(&self.core, project).await.map(|_| ())
+    }
+
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError> {
+        project::set_pull_credentials(&self.core, project, pull).await
     }
 
     async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError> {

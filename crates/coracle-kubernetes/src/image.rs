@@ -238,14 +238,10 @@ pub(crate) async fn resolve(
             message: "no client for registries can be made".to_owned(),
             source: Some(Box::new(error)),
         })?;
-    let parts_of = parts(image.as_str());
-    // What the nodes log in with is good enough for us.
-    let mut nodes = core.config.pull_credentials.iter();
-    let nodes = nodes.find(|pull| pull.host == parts_of.host);
     let asked = Asked {
         client,
-        parts: parts_of,
-        credentials: credentials.or(nodes.map(|pull| &pull.credentials)),
+        parts: parts(image.as_str()),
+        credentials,
         token: None,
     };
     match ask(asked).await {

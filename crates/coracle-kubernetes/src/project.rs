@@ -5,11 +5,12 @@
 //! by removing its own objects; the namespace itself goes only when neither volumes nor other people's objects are left.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
 use coracle_engine::EngineError;
+use coracle_engine::build::PullCredentials;
 use coracle_model::name::ProjectName;
 use coracle_model::workload::WorkloadId;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -32,9 +33,14 @@ use crate::state::Core;
 /// For a namespace to be gone.
 const GONE: Duration = Duration::from_mins(2);
 
-/// Projects whose namespaces were made or checked. The lock of one is held while it is made or removed.
+/// What is known of projects in this process's life.
 #[derive(Default)]
-pub(crate) struct Projects(Mutex<HashMap<ProjectName, Arc<tokio::sync::Mutex<Made>>>>);
+pub(crate) struct Projects {
+    /// Those whose namespaces were made or checked. The lock of one is held while it is made or removed.
+    made: Mutex<HashMap<ProjectName, Arc<tokio::sync::Mutex<Made>>>>,
+    /// What their images are pulled with.
+    pulls: Mutex<HashMap<ProjectName, PullCredentials>>,
+}
 
 /// Is a namespace there, as far as we know?
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,14 +54,18 @@ pub(crate) enum Made {
 
 impl Projects {
     fn of(&self, project: &ProjectName) -> Arc<tokio::sync::Mutex<Made>> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(all.entry(project.clone()).or_default())
     }
 
     /// It turned out to be gone.
     pub(crate) fn forget(&self, project: &ProjectName) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(project);
+    }
+
+    fn pulls(&self) -> MutexGuard<'_, HashMap<ProjectName, PullCredentials>> {
+        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,12 +104,51 @@ pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<St
         let wish = object::quota(&core.config, project, hard);
         apply_own(&quotas, platform, QUOTA, &wish).await?;
     }
-    if let Some(wish) = object::pull_secret(&core.config, project) {
-        let secrets: Api<Secret> = within(&core.client, &name);
-        apply_own(&secrets, platform, PULL_SECRET, &wish).await?;
+    // Without credentials what stands there from a life before is left.
+    let pull = core.projects.pulls().get(project).cloned();
+    if let Some(pull) = pull {
+        put_pull_secret(core, project, &name, &pull).await?;
     }
     *made = Made::Yes;
     Ok(name)
+}
+
+async fn put_pull_secret(
+    core: &Core,
+    project: &ProjectName,
+    namespace: &str,
+    pull: &PullCredentials,
+) -> Result<(), EngineError> {
+    let secrets: Api<Secret> = within(&core.client, namespace);
+    let wish = object::pull_secret(&core.config, project, pull);
+    apply_own(&secrets, &core.config.platform, PULL_SECRET, &wish)
+        .await
+        .map(drop)
+}
+
+/// Tells with what the nodes pull the project's images.
+pub(crate) async fn set_pull_credentials(
+    core: &Arc<Core>,
+    project: &ProjectName,
+    pull: &PullCredentials,
+) -> Result<(), EngineError> {
+    let name = core.namespace(project)?;
+    let made = core.projects.of(project);
+    let made = made.lock().await;
+    core.projects.pulls().insert(project.clone(), pull.clone());
+    match *made {
+        // It comes with the namespace.
+        Made::Unknown => Ok(()),
+        Made::Yes => {
+            let put = put_pull_secret(core, project, &name, pull).await;
+            if put.is_err() {
+                // Whoever makes sure of the project next must not take it for done.
+                drop(made);
+                core.projects.forget(project);
+            }
+            put
+        }
+    }
 }
 
 async fn until_gone(namespaces: &Api<Namespace>, found: &Namespace) -> Result<(), EngineError> {
@@ -138,6 +187,7 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
     });
     let made = core.projects.of(project);
     let mut made = made.lock().await;
+    core.projects.pulls().remove(project);
     let namespaces: Api<Namespace> = Api::all(core.client.clone());
     let Some(found) = namespaces.get_opt(&name).await.map_err(engine_error)? else {
         *made = Made::Unknown;

@@ -1,17 +1,14 @@
 //! What runs the pods: which engine, and what it is told.
 //!
 //! Theory of operation: on one machine nodes and control plane see the registry at the same address. A cluster's nodes
-//! have a name of their own for it, and a credential that only reads, because it stands as a Secret in the namespace of
-//! every project.
+//! have a name of their own for it. With what they pull a project's images the engine is told once the project is known.
 
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use coracle_api::PlatformCredential;
 use coracle_docker::{DockerConfig, DockerEngine};
 use coracle_engine::Engine;
-use coracle_engine::build::RegistryCredentials;
-use coracle_kubernetes::config::{PodSecurity, PullCredentials, RegistryNames};
+use coracle_kubernetes::config::{PodSecurity, RegistryNames};
 use coracle_kubernetes::{KubernetesConfig, KubernetesEngine};
 use coracle_task::Supervisor;
 use serde::{Deserialize, Serialize};
@@ -105,7 +102,6 @@ fn registry_host(text: &str) -> std::result::Result<String, String> {
 pub(crate) async fn open(
     settings: &PlatformSettings,
     id: &str,
-    credential: &PlatformCredential,
     supervisor: &Supervisor,
 ) -> Result<Arc<dyn Engine>> {
     match settings.engine {
@@ -120,7 +116,7 @@ pub(crate) async fn open(
             Ok(engine)
         }
         EngineKind::Kubernetes => {
-            let config = kubernetes(settings, id, credential, supervisor);
+            let config = kubernetes(settings, id, supervisor);
             let engine = KubernetesEngine::connect(config).await.map_err(|error| {
                 CliError::caused("the Kubernetes cluster cannot be used", &error)
                     .hint("KUBECONFIG names the cluster, where this is no pod of it")
@@ -133,25 +129,12 @@ pub(crate) async fn open(
 fn kubernetes(
     settings: &PlatformSettings,
     id: &str,
-    credential: &PlatformCredential,
     supervisor: &Supervisor,
 ) -> KubernetesConfig {
     let own = settings.local_listen().to_string();
     let nodes = settings.kubernetes.node_registry.clone();
     let nodes = nodes.unwrap_or_else(|| own.clone());
-    let pull = |host: &String| PullCredentials {
-        host: host.clone(),
-        credentials: RegistryCredentials {
-            user: PlatformCredential::PULL_USER.to_owned(),
-            password: credential.pull_secret(),
-        },
-    };
     let mut config = KubernetesConfig::new(id, supervisor.child("kubernetes"));
-    // The first is for the control plane itself, which asks the registry for digests by the name of its own.
-    config.pull_credentials = vec![pull(&own)];
-    if nodes != own {
-        config.pull_credentials.push(pull(&nodes));
-    }
     config.registry = Some(RegistryNames { own, nodes });
     config
         .system_namespace
@@ -178,20 +161,17 @@ mod tests {
     }
 
     #[test]
-    fn nodes_get_a_credential_that_only_reads() {
-        let credential = PlatformCredential::generate().unwrap();
+    fn nodes_have_a_name_of_their_own_for_the_registry() {
         let mut settings = PlatformSettings::default();
-        settings.kubernetes.node_registry = Some("127.0.0.1:30070".to_owned());
-        let config = kubernetes(&settings, "id", &credential, &Supervisor::new("test"));
-        let hosts: Vec<_> = config.pull_credentials.iter().map(|p| &*p.host).collect();
-        assert_eq!(hosts, ["127.0.0.1:7070", "127.0.0.1:30070"]);
-        for pull in &config.pull_credentials {
-            assert_ne!(&pull.credentials.password, credential.secret());
-        }
-        let names = config.registry.unwrap();
-        assert_eq!(
-            (&*names.own, &*names.nodes),
-            ("127.0.0.1:7070", "127.0.0.1:30070")
-        );
+        let names = |settings: &PlatformSettings| {
+            let config = kubernetes(settings, "id", &Supervisor::new("test"));
+            let names = config.registry.unwrap();
+            (names.own, names.nodes)
+        };
+        let own = || "127.0.0.1:7070".to_owned();
+        assert_eq!(names(&settings), (own(), own()));
+        let nodes = "127.0.0.1:30070".to_owned();
+        settings.kubernetes.node_registry = Some(nodes.clone());
+        assert_eq!(names(&settings), (own(), nodes));
     }
 }

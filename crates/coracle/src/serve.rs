@@ -196,7 +196,7 @@ impl Platform {
         let common = join(data, settings, &store, &vault).await?;
         let credential = PlatformCredential::shared(common.credential);
         let id = common.id;
-        let engine = engine::open(settings, &id, &credential, &supervisor).await?;
+        let engine = engine::open(settings, &id, &supervisor).await?;
         let failed = |error| CliError::caused("the control plane cannot be opened", &error);
         let control = Control::open(
             store.as_store(),
@@ -278,6 +278,7 @@ fn control_settings(
         domain: settings.domain.clone(),
         http_port: settings.http.port(),
         registry_host: settings.local_listen().to_string(),
+        registry_names: Vec::from_iter(settings.kubernetes.node_registry.clone()),
         registry_credentials: RegistryCredentials {
             user: PlatformCredential::USER.to_owned(),
             password: credential.secret().clone(),

@@ -2,11 +2,12 @@
 
 use chrono::{Duration, Utc};
 use coracle_control::journal::Actor;
+use coracle_control::registry_access::RegistryRight;
 use coracle_model::user::{ProjectScope, Role};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only};
+use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only, project};
 
 /// What a route takes, by the rule that people are told and not by the table of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +145,12 @@ async fn every_route_is_closed_to_who_may_not() {
         authorization: Some("Basic !!!".to_owned()),
         ..platform.nobody()
     };
+    let one = project("one");
+    let mut logins = Vec::new();
+    for right in [RegistryRight::Pull, RegistryRight::Build] {
+        let login = platform.control.registry_login(&one, right).await.unwrap();
+        logins.push(platform.bearing(login.password.expose()));
+    }
     let callers = [
         ("nobody", platform.nobody(), None),
         ("garbage", platform.bearing("cor_0123456789abcdef"), None),
@@ -156,6 +163,8 @@ async fn every_route_is_closed_to_who_may_not() {
             platform.bearing(platform.credential.secret().expose()),
             None,
         ),
+        ("a project's pull secret", logins[0].clone(), None),
+        ("a project's build secret", logins[1].clone(), None),
         ("a deleted user's token", gone, None),
         (
             "an expired token",

@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use coracle_api::PlatformCredential;
+use coracle_control::registry_access::RegistryRight;
 use coracle_model::user::{ProjectScope, Role};
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only};
+use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only, project};
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
@@ -177,17 +178,151 @@ async fn the_address_for_nodes_has_the_registry_and_nothing_else() {
     assert_eq!(nobody.get("/v2/").await.status, 401);
 }
 
+/// Who has a project's own secret.
+async fn of_project(platform: &Platform, name: &str, right: RegistryRight) -> As {
+    let name = project(name);
+    let login = platform.control.registry_login(&name, right).await;
+    platform.bearing(login.unwrap().password.expose())
+}
+
+/// The digest of the image that [`push`] makes, as the registry says it.
+async fn manifest_digest(caller: &As, repository: &str, tag: &str) -> String {
+    let path = format!("/v2/{repository}/manifests/{tag}");
+    let answer = caller.get(&path).await;
+    assert_eq!(answer.status, 200);
+    answer.header("docker-content-digest").to_owned()
+}
+
 #[tokio::test]
-async fn nodes_pull_with_a_credential_that_only_reads() {
+async fn a_projects_pull_secret_reads_its_images_and_nothing_else() {
     let platform = Platform::new().await;
-    push(&platform.admin().await, "default/web", "1").await;
-    let pull = platform.credential.pull_secret();
-    let node = platform.bearing(pull.expose());
-    assert_eq!(node.get("/v2/").await.status, 200);
-    assert_eq!(node.get("/v2/default/web/manifests/1").await.status, 200);
-    assert_eq!(begin(&node, "default/web").await.status, 403);
-    assert_eq!(node.get("/v2/default/web/tags/list").await.status, 403);
-    let deleted = node.request(Method::DELETE, "/v2/default/web/manifests/1");
+    let admin = platform.admin().await;
+    for name in ["one", "two"] {
+        admin.make_project(name).await;
+    }
+    push(&admin, "one/web", "1").await;
+    push(&admin, "two/web", "1").await;
+    push(&admin, "debian", "12").await;
+    let blob = digest(b"{}");
+    let manifest = manifest_digest(&admin, "two/web", "1").await;
+    let pull = of_project(&platform, "one", RegistryRight::Pull).await;
+    for node in [
+        pull.clone(),
+        basic(&pull, "pull"),
+        basic(&pull, "anything"),
+        platform.at_the_registry(&pull),
+    ] {
+        assert_eq!(node.get("/v2/").await.status, 200);
+        assert_eq!(node.get("/v2/one/web/manifests/1").await.status, 200);
+        let own = node.get(&format!("/v2/one/web/blobs/{blob}")).await;
+        assert_eq!(own.status, 200);
+        for closed in [
+            "/v2/_catalog".to_owned(),
+            "/v2/one/web/tags/list".to_owned(),
+            "/v2/two/web/manifests/1".to_owned(),
+            format!("/v2/two/web/manifests/{manifest}"),
+            format!("/v2/two/web/blobs/{blob}"),
+            format!("/v2/two/web/referrers/{manifest}"),
+            "/v2/two/web/tags/list".to_owned(),
+            "/v2/two/never/manifests/1".to_owned(),
+            "/v2/ones/web/manifests/1".to_owned(),
+            "/v2/one/manifests/1".to_owned(),
+            "/v2/debian/manifests/12".to_owned(),
+        ] {
+            assert_eq!(node.get(&closed).await.status, 403, "{closed}");
+        }
+        for repository in ["one/web", "two/web"] {
+            assert_eq!(begin(&node, repository).await.status, 403);
+            let mount = format!("/v2/{repository}/blobs/uploads/?mount={blob}&from=two/web");
+            let mount = Answer::of(node.request(Method::POST, &mount)).await;
+            assert_eq!(mount.status, 403, "{repository}");
+            let path = format!("/v2/{repository}/manifests/1");
+            let deleted = Answer::of(node.request(Method::DELETE, &path)).await;
+            assert_eq!(deleted.status, 403, "{repository}");
+        }
+    }
+    // A secret that is nearly right is none at all.
+    let secret = pull.authorization.clone().unwrap();
+    let secret = secret.strip_prefix("Bearer ").unwrap();
+    for wrong in [
+        secret.replace("_pull.", "_build."),
+        secret.replace(".one.", ".two."),
+        secret.replace(".one.", ".three."),
+        secret[..secret.len() - 1].to_owned(),
+        format!("{secret}0"),
+    ] {
+        let node = platform.bearing(&wrong);
+        assert_eq!(node.get("/v2/").await.status, 401);
+        assert_eq!(node.get("/v2/one/web/manifests/1").await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_projects_build_secret_writes_its_images_and_mounts_no_others() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    for name in ["one", "two"] {
+        admin.make_project(name).await;
+    }
+    push(&admin, "two/web", "1").await;
+    let build = of_project(&platform, "one", RegistryRight::Build).await;
+    let blob = digest(b"{}");
+    let mount = |from: &str| format!("/v2/one/web/blobs/uploads/?mount={blob}&from={from}");
+    // As if the other had no such blob: an ordinary upload begins.
+    let stolen = Answer::of(build.request(Method::POST, &mount("two/web"))).await;
+    assert_eq!(stolen.status, 202, "{}", stolen.text());
+    let read = build.get(&format!("/v2/one/web/blobs/{blob}")).await;
+    assert_eq!(read.status, 404);
+    push(&build, "one/base", "1").await;
+    let own = Answer::of(build.request(Method::POST, &mount("one/base"))).await;
+    assert_eq!(own.status, 201, "{}", own.text());
+    assert_eq!(begin(&build, "two/web").await.status, 403);
+    assert_eq!(build.get("/v2/two/web/manifests/1").await.status, 403);
+    assert_eq!(build.get("/v2/_catalog").await.status, 403);
+    let deleted = build.request(Method::DELETE, "/v2/one/base/manifests/1");
     assert_eq!(Answer::of(deleted).await.status, 403);
-    assert_eq!(node.get("/api/v1/projects").await.status, 401);
+}
+
+#[tokio::test]
+async fn images_are_taken_by_every_name_of_the_registry_and_from_the_project_only() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("shop").await;
+    let release = |image: String| {
+        let admin = admin.clone();
+        async move {
+            let path = "projects/shop/apps/till/releases?create=true";
+            admin.post(path, &json!({ "image": image })).await
+        }
+    };
+    let own = platform.address.to_string();
+    for host in ["127.0.0.1:30070", &own] {
+        let made = release(format!("{host}/shop/till:v1")).await.ok(202);
+        assert_eq!(made["spec"]["image"], format!("{own}/shop/till:v1"));
+    }
+    // By the name that the caller reached the API by, which a proxy passes on.
+    let by_proxy = |method, path: &str| {
+        let request = admin.request(method, path);
+        request.header("host", "paas.example.org")
+    };
+    let image = json!({ "image": "paas.example.org/shop/till:v1" });
+    let path = "projects/shop/apps/till/releases";
+    let made = Answer::of(by_proxy(Method::POST, path).json(&image)).await;
+    assert_eq!(made.ok(202)["spec"]["image"], format!("{own}/shop/till:v1"));
+    push(&admin, "shop/till", "v1").await;
+    let listed = Answer::of(by_proxy(Method::GET, "images")).await.ok(200);
+    assert_eq!(
+        listed["items"][0]["reference"],
+        "paas.example.org/shop/till"
+    );
+    let refused = release("127.0.0.1:30070/default/web:1".to_owned()).await;
+    refused.about(422, "invalid_field", "image");
+    let text = refused.text();
+    assert!(text.contains("127.0.0.1:30070/shop/web:1"), "{text}");
+    let pod = json!({
+        "metadata": { "name": "box" },
+        "spec": { "image": format!("{own}/default/web:1") },
+    });
+    let refused = admin.post("projects/shop/pods", &pod).await;
+    refused.about(422, "invalid_field", "spec.image");
 }

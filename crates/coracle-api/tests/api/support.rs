@@ -166,6 +166,7 @@ impl Platform {
             domain: Hostname::new("localhost").unwrap(),
             http_port: 8080,
             registry_host: address.to_string(),
+            registry_names: vec!["127.0.0.1:30070".to_owned()],
             registry_credentials: RegistryCredentials {
                 user: PlatformCredential::USER.to_owned(),
                 password: credential.secret().clone(),

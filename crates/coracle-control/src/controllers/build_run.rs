@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use coracle_builder::{BuildPlan, SourceError};
 use coracle_engine::EngineError;
-use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage, StepState};
+use coracle_engine::build::{
+    BuildEvent, BuildLimits, BuildRequest, BuiltImage, RegistryCredentials, StepState,
+};
 use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::object::Kind;
@@ -24,6 +26,7 @@ use crate::controllers::scene::Scene;
 use crate::error::OperationError;
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting};
+use crate::registry_access::RegistryRight;
 use crate::release::{Draft, number};
 
 /// The pause before a build is queued again whose result could not be written.
@@ -126,7 +129,14 @@ async fn make(
         Some(plan) => plan?,
     };
     let config = plan.manifest.run.clone();
-    let request = request(scene, id, build, plan, worker)?;
+    // Opens nothing but the project's own part of the registry: what is built is somebody's program.
+    let login = scene
+        .control
+        .registry_login(&id.project, RegistryRight::Build);
+    let login = login
+        .await
+        .map_err(|error| Trouble::Failed(error.to_string()))?;
+    let request = request(scene, id, build, plan, login, worker)?;
     let (progress, events) = mpsc::channel(PROGRESS_BUFFER);
     let building = scene.control.engine.build(request, progress);
     let (built, ()) = tokio::join!(building, write_log(log, events));
@@ -175,6 +185,7 @@ fn request(
     id: &BuildId,
     build: &Build,
     plan: BuildPlan,
+    login: RegistryCredentials,
     worker: &Worker,
 ) -> Result<BuildRequest, Trouble> {
     let settings = &scene.control.settings;
@@ -184,7 +195,7 @@ fn request(
         context: plan.context,
         dockerfile: plan.dockerfile,
         push: push.map_err(|error| Trouble::Failed(error.to_string()))?,
-        credentials: Some(settings.registry_credentials.clone()),
+        credentials: Some(login),
         arguments: Vec::new(),
         limits: BuildLimits {
             time: settings.limits.build_time,

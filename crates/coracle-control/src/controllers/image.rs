@@ -25,6 +25,7 @@ use crate::controllers::runner::Kick;
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
 use crate::keys;
+use crate::registry_access::RegistryRight;
 
 /// Lines of a pod at fault that go into a release's status, and the most bytes of each.
 const LOG_LINES: u32 = 20;
@@ -140,9 +141,15 @@ async fn resolve(scene: &Scene, key: &AppKey, number: ReleaseNumber) -> Result<(
             return Ok(());
         }
         let image = &release.spec.image;
-        let settings = &scene.control.settings;
-        let credentials = is_own(scene, image).then_some(&settings.registry_credentials);
-        let fetch = scene.control.engine.resolve_image(image, credentials);
+        let login = if is_own(scene, image) {
+            let login = scene
+                .control
+                .registry_login(&key.project, RegistryRight::Pull);
+            Some(login.await?)
+        } else {
+            None
+        };
+        let fetch = scene.control.engine.resolve_image(image, login.as_ref());
         let outcome = tokio::time::timeout_at(until, fetch).await;
         let error = match outcome {
             Ok(Ok(info)) => return pin(scene, &at, number, info).await,

@@ -1,7 +1,8 @@
 //! Projects: their networks, and their end.
 //!
 //! Theory of operation: a project's network is made once it is known, so that its first app need not wait for
-//! it. A project that is being deleted goes when nothing is left in it: its network first, its record last.
+//! it; before that the engine is told with what it pulls the project's images. A project that is being deleted goes when
+//! nothing is left in it: its network first, its record last, and with that what opened its part of the registry.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -86,6 +87,8 @@ impl Reconciler for ProjectController {
         };
         if project.metadata.deleting.is_none() {
             if !self.ensured().contains(name) {
+                let pull = control.pull_credentials(name).await?;
+                control.engine.set_pull_credentials(name, &pull).await?;
                 control.engine.ensure_project(name).await?;
                 self.ensured().insert(name.clone());
             }
@@ -108,7 +111,11 @@ impl Reconciler for ProjectController {
         let expected = Expected::Revision(project.metadata.revision);
         control
             .objects
-            .write(Batch::new().delete(at, expected))
+            .write(
+                Batch::new()
+                    .delete(at, expected)
+                    .delete(keys::registry_access(name), Expected::Any),
+            )
             .await?;
         let what = (Kind::Project, name.as_str());
         let message = format!("project {name} is gone");

@@ -8,6 +8,7 @@ mod memory;
 mod nodes;
 mod platform;
 mod pods;
+mod registry_access;
 mod rollouts;
 mod stop;
 mod sweeps;

@@ -98,6 +98,7 @@ impl Platform {
             domain: Hostname::new("localhost").unwrap(),
             http_port: 8080,
             registry_host: "127.0.0.1:7070".to_owned(),
+            registry_names: Vec::new(),
             registry_credentials: RegistryCredentials {
                 user: "platform".to_owned(),
                 password: Secret::new("secret"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use coracle_model::name::ProjectName;
 use coracle_model::pod::{ExitCause, PodPhase};
 use coracle_model::workload::{ObservedPod, PodId};
 
@@ -10,6 +11,7 @@ use super::build::BuildScript;
 use super::image::SimImage;
 use super::journal::{Act, Entry};
 use super::state::{Daemon, State};
+use crate::build::PullCredentials;
 use crate::engine::EngineEvent;
 use crate::fault::{Fault, Verb};
 
@@ -192,6 +194,12 @@ impl SimControl {
             .filter(|pod| pod.status.phase == phase);
         let first = pods.next()?;
         pods.next().is_none().then_some(first.id)
+    }
+
+    /// What the images of a project's pods are pulled with.
+    #[must_use]
+    pub fn pull_credentials(&self, project: &ProjectName) -> Option<PullCredentials> {
+        self.world.with(|state| state.pulls.get(project).cloned())
     }
 
     /// Names of networks and volumes that exist: what a test of leaks looks at.

@@ -19,7 +19,9 @@ use super::pod::{Life, Stage, Then};
 use super::session::{self, PIPE_BYTES};
 use super::state::{Daemon, State};
 use super::watch::{self, Wish};
-use crate::build::{BuildProgress, BuildRequest, BuiltImage, RegistryCredentials};
+use crate::build::{
+    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+};
 use crate::engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
@@ -143,8 +145,21 @@ impl Engine for SimEngine {
         .await
     }
 
+    async fn set_pull_credentials(
+        &self,
+        project: &ProjectName,
+        pull: &PullCredentials,
+    ) -> Result<(), EngineError> {
+        self.call(Verb::SetPullCredentials, |state| {
+            state.pulls.insert(project.clone(), pull.clone());
+            Ok(())
+        })
+        .await
+    }
+
     async fn remove_project(&self, project: &ProjectName) -> Result<(), EngineError> {
         self.call(Verb::RemoveProject, |state| {
+            state.pulls.remove(project);
             if let Some(network) = state.networks.get_mut(project) {
                 network.removing = true;
             }

@@ -22,6 +22,7 @@ use super::journal::{Act, Journal};
 use super::pod::{Life, Probe, SimPod, Stop};
 use super::process::Process;
 use super::watch::Seat;
+use crate::build::PullCredentials;
 use crate::fault::{Fault, Verb};
 
 /// Everything that is.
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) pods: BTreeMap<PodId, SimPod>,
     pub(super) processes: BTreeMap<u64, Process>,
     pub(super) networks: BTreeMap<ProjectName, Network>,
+    /// What pods' images are pulled with, at the nodes.
+    pub(super) pulls: BTreeMap<ProjectName, PullCredentials>,
     pub(super) volumes: BTreeMap<(ProjectName, VolumeName), Volume>,
     pub(super) images: BTreeMap<String, SimImage>,
     pub(super) nodes: BTreeMap<String, SimNode>,
@@ -117,6 +120,7 @@ impl State {
             pods: BTreeMap::new(),
             processes: BTreeMap::new(),
             networks: BTreeMap::new(),
+            pulls: BTreeMap::new(),
             volumes: BTreeMap::new(),
             images: BTreeMap::new(),
             nodes,

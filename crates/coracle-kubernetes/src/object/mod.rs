@@ -19,7 +19,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use coracle_engine::build::RegistryCredentials;
+    use coracle_engine::build::{PullCredentials, RegistryCredentials};
     use coracle_model::env::Secret;
     use coracle_model::name::{EnvName, ImageRef, PodName, ProjectName, VolumeName};
     use coracle_model::quantity::{ByteSize, Cpu, Span};
@@ -31,7 +31,7 @@ mod tests {
     use coracle_task::Supervisor;
     use serde_json::{Value, json};
 
-    use crate::config::{KubernetesConfig, PodSecurity, PullCredentials, RegistryNames};
+    use crate::config::{KubernetesConfig, PodSecurity, RegistryNames};
 
     fn config() -> KubernetesConfig {
         KubernetesConfig {
@@ -40,14 +40,17 @@ mod tests {
                 own: "127.0.0.1:7070".to_owned(),
                 nodes: "127.0.0.1:30500".to_owned(),
             }),
-            pull_credentials: vec![PullCredentials {
-                host: "127.0.0.1:30500".to_owned(),
-                credentials: RegistryCredentials {
-                    user: "pull".to_owned(),
-                    password: Secret::new("secret"),
-                },
-            }],
             ..KubernetesConfig::new("p1", Supervisor::new("test"))
+        }
+    }
+
+    fn pull() -> PullCredentials {
+        PullCredentials {
+            host: "127.0.0.1:7070".to_owned(),
+            credentials: RegistryCredentials {
+                user: "pull".to_owned(),
+                password: Secret::new("secret"),
+            },
         }
     }
 
@@ -111,7 +114,7 @@ mod tests {
             &json!([
                 namespace(&config, project, "coracle-shop"),
                 network_policy(&config, project),
-                pull_secret(&config, project),
+                pull_secret(&config, project, &pull()),
                 claim(
                     &config,
                     project,

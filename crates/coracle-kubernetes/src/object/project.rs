@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
+use coracle_engine::build::PullCredentials;
 use coracle_model::name::{ProjectName, VolumeName};
 use coracle_model::quantity::ByteSize;
 use serde_json::{Value, json};
@@ -70,29 +71,27 @@ pub(crate) fn quota(
     })
 }
 
-/// How the nodes log in to registries for a project's images. Nothing when they need not.
-pub(crate) fn pull_secret(config: &KubernetesConfig, project: &ProjectName) -> Option<Value> {
-    if config.pull_credentials.is_empty() {
-        return None;
-    }
+/// How the nodes log in to the platform's registry for a project's images, by the name that they have for it.
+pub(crate) fn pull_secret(
+    config: &KubernetesConfig,
+    project: &ProjectName,
+    pull: &PullCredentials,
+) -> Value {
     let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
-    let auths: BTreeMap<&str, Value> = config
-        .pull_credentials
-        .iter()
-        .map(|pull| {
-            let (user, password) = (&pull.credentials.user, pull.credentials.password.expose());
-            let auth = encode(format!("{user}:{password}"));
-            (pull.host.as_str(), json!({ "auth": auth }))
-        })
-        .collect();
-    let file = json!({ "auths": auths }).to_string();
-    Some(json!({
+    let host = match &config.registry {
+        Some(names) if names.own == pull.host => &names.nodes,
+        _ => &pull.host,
+    };
+    let (user, password) = (&pull.credentials.user, pull.credentials.password.expose());
+    let auth = encode(format!("{user}:{password}"));
+    let file = json!({ "auths": { host: { "auth": auth } } }).to_string();
+    json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": { "name": PULL_SECRET, "labels": labels(&config.platform, project) },
         "type": "kubernetes.io/dockerconfigjson",
         "data": { ".dockerconfigjson": encode(file) },
-    }))
+    })
 }
 
 /// The claim of a volume.

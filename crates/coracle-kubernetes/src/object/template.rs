@@ -138,7 +138,7 @@ fn pod_spec(config: &KubernetesConfig, workload: &Workload, facts: &Facts, set: 
         });
         spec["volumes"] = volumes.collect();
     }
-    if !config.pull_credentials.is_empty() {
+    if config.registry.is_some() {
         spec["imagePullSecrets"] = json!([{ "name": PULL_SECRET }]);
     }
     spec

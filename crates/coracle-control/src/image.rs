@@ -1,0 +1,120 @@
+//! How images are named.
+//!
+//! Theory of operation: the platform's own registry has several names: one of its own, under which releases keep their
+//! images, one that a cluster's nodes use, those of proxies before it. People type whatever they pushed to, so every name is
+//! taken, and turned into the first. A project runs images of its own part of the registry only: what its nodes pull with
+//! opens no other part, and else whoever may deploy in one project could read the images of all.
+
+use coracle_model::name::{ImageRef, ProjectName};
+
+use crate::error::OperationError;
+use crate::settings::Settings;
+
+impl Settings {
+    /// What an image is called in the platform's own registry, `PROJECT/APP:TAG`, if it is one. `reached` is the name by which
+    /// whoever asks reached the API: the registry is there too.
+    #[must_use]
+    pub fn in_registry<'a>(&self, image: &'a ImageRef, reached: Option<&str>) -> Option<&'a str> {
+        let (host, path) = image.as_str().split_once('/')?;
+        let own = host == self.registry_host
+            || Some(host) == reached
+            || self.registry_names.iter().any(|name| name == host);
+        own.then_some(path)
+    }
+
+    /// The name under which an image is kept that somebody asked for in `field`.
+    ///
+    /// # Errors
+    /// [`OperationError::Invalid`] for an image of another project.
+    pub fn named_image(
+        &self,
+        project: &ProjectName,
+        field: &'static str,
+        image: &ImageRef,
+        reached: Option<&str>,
+    ) -> Result<ImageRef, OperationError> {
+        let Some(path) = self.in_registry(image, reached) else {
+            return Ok(image.clone());
+        };
+        let of_project = path
+            .split_once('/')
+            .filter(|(first, rest)| *first == project.as_str() && !rest.is_empty());
+        if of_project.is_none() {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            let name = name.split('@').next().unwrap_or(name);
+            let host = image.as_str().split('/').next().unwrap_or_default();
+            return Err(OperationError::invalid(
+                field,
+                format!(
+                    "project {project} runs images of its own part of the registry only, and {image} is not there: push it as {host}/{project}/{name}"
+                ),
+            ));
+        }
+        Ok(ImageRef::new(format!("{}/{path}", self.registry_host))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Limits;
+    use coracle_engine::build::RegistryCredentials;
+    use coracle_model::env::Secret;
+    use coracle_model::name::Hostname;
+
+    fn settings() -> Settings {
+        Settings {
+            data_dir: "/nowhere".into(),
+            shared_dir: "/nowhere".into(),
+            domain: Hostname::new("localhost").unwrap(),
+            http_port: 8080,
+            registry_host: "127.0.0.1:7070".to_owned(),
+            registry_names: vec!["127.0.0.1:30070".to_owned()],
+            registry_credentials: RegistryCredentials {
+                user: "u".to_owned(),
+                password: Secret::new("p"),
+            },
+            limits: Limits::default(),
+        }
+    }
+
+    fn named(image: &str) -> Result<String, String> {
+        let shop = ProjectName::new("shop").unwrap();
+        let image = ImageRef::new(image).unwrap();
+        let named = settings().named_image(&shop, "image", &image, Some("paas.example.org"));
+        named
+            .map(|image| image.to_string())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_name_of_the_registry_means_the_same() {
+        for host in ["127.0.0.1:7070", "127.0.0.1:30070", "paas.example.org"] {
+            let own = named(&format!("{host}/shop/till:v1")).unwrap();
+            assert_eq!(own, "127.0.0.1:7070/shop/till:v1");
+        }
+        for other in [
+            "nginx:1.27",
+            "shop/till:v1",
+            "example.org/shop/till@sha256:00",
+        ] {
+            assert_eq!(named(other).unwrap(), other);
+        }
+    }
+
+    #[test]
+    fn an_image_of_another_project_is_refused_with_what_to_do() {
+        for other in [
+            "bank/vault:1",
+            "bank/shop/vault:1",
+            "vault:1",
+            "shops/vault:1",
+        ] {
+            let refused = named(&format!("127.0.0.1:30070/{other}")).unwrap_err();
+            assert!(
+                refused.contains("push it as 127.0.0.1:30070/shop/vault:1"),
+                "{refused}"
+            );
+        }
+    }
+}
