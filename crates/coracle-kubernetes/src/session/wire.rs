@@ -1,0 +1,285 @@
+//! Streams of a command over one WebSocket.
+//!
+//! Theory of operation: the first byte of a message is its channel. Before protocol v5 (Kubernetes 1.30) there is no way to
+//! tell a command that its input has ended; that is said on its standard error when it would matter.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use coracle_engine::EngineError;
+use coracle_engine::stream::{Channel, SessionInput, SessionOutput};
+use coracle_model::workload::Terminal;
+use futures::{SinkExt as _, StreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{Input, Output};
+use crate::client::engine_error;
+use crate::state::Core;
+
+/// Bytes that are sent at once.
+const PIECE: usize = 16 * 1024;
+/// An idle connection is kept open by a sign of life.
+const PING: Duration = Duration::from_secs(30);
+/// What a terminal takes for the end of its input (Ctrl-D).
+const END_OF_INPUT: &[u8] = &[4];
+
+/// A WebSocket with channels.
+pub(super) struct Wire {
+    stream: Box<dyn Messages>,
+    /// The other side understands that a channel is closed.
+    closes: bool,
+}
+
+/// Messages both ways.
+trait Messages:
+    futures::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
+    + futures::Sink<Message, Error = tokio_tungstenite::tungstenite::Error>
+    + Send
+    + Unpin
+{
+}
+impl<T> Messages for T where
+    T: futures::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
+        + futures::Sink<Message, Error = tokio_tungstenite::tungstenite::Error>
+        + Send
+        + Unpin
+{
+}
+
+pub(super) async fn open(
+    core: &Core,
+    request: http::Request<Vec<u8>>,
+) -> Result<Wire, EngineError> {
+    let connection = core.client.connect(request).await.map_err(engine_error)?;
+    let closes = connection.supports_stream_close();
+    core.closes.store(closes, Ordering::Relaxed);
+    Ok(Wire {
+        stream: Box::new(connection.into_stream()),
+        closes,
+    })
+}
+
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+const RESIZE: u8 = 4;
+const CLOSE: u8 = 255;
+
+fn frame(channel: u8, bytes: &[u8]) -> Message {
+    let mut frame = Vec::with_capacity(bytes.len() + 1);
+    frame.push(channel);
+    frame.extend_from_slice(bytes);
+    Message::binary(frame)
+}
+
+fn size(columns: u16, rows: u16) -> Message {
+    let text = json!({ "Width": columns, "Height": rows }).to_string();
+    frame(RESIZE, text.as_bytes())
+}
+
+impl Wire {
+    /// Carries input and output until the command's end, or until nobody reads its output.
+    pub(super) async fn talk(self, input: Input, output: Output, terminal: Terminal) {
+        let closes = self.closes;
+        let (sink, mut stream) = self.stream.split();
+        let told = output.clone();
+        let read = async {
+            while let Some(message) = stream.next().await {
+                let piece = match message {
+                    Ok(Message::Binary(piece)) => piece,
+                    Ok(_) => continue,
+                    Err(error) => {
+                        let lost = EngineError::Unavailable(Box::new(error));
+                        return drop(output.send(Err(lost)).await);
+                    }
+                };
+                let Some((channel, rest)) = piece.split_first() else {
+                    continue;
+                };
+                let rest = Bytes::copy_from_slice(rest);
+                let (said, last) = match *channel {
+                    STDOUT if !rest.is_empty() => {
+                        (Ok(SessionOutput::Data(Channel::Stdout, rest)), false)
+                    }
+                    STDERR if !rest.is_empty() => {
+                        (Ok(SessionOutput::Data(Channel::Stderr, rest)), false)
+                    }
+                    STATUS if !rest.is_empty() => (outcome(&rest), true),
+                    _ => continue,
+                };
+                if output.send(said).await.is_err() || last {
+                    return;
+                }
+            }
+            let lost = EngineError::Failed {
+                message: "the connection to the command was lost".to_owned(),
+                source: None,
+            };
+            drop(output.send(Err(lost)).await);
+        };
+        let write = async {
+            feed(sink, input, terminal, closes, &told).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = read => {}
+            () = write => {}
+            () = told.closed() => {}
+        }
+    }
+}
+
+/// Sends input until there is no more; then signs of life.
+async fn feed<S>(mut sink: S, mut input: Input, terminal: Terminal, closes: bool, told: &Output)
+where
+    S: futures::Sink<Message, Error = tokio_tungstenite::tungstenite::Error> + Unpin,
+{
+    let tty = matches!(terminal, Terminal::Tty { .. });
+    if let Terminal::Tty { columns, rows } = terminal
+        && sink.send(size(columns, rows)).await.is_err()
+    {
+        return;
+    }
+    let (mut ended, mut given) = (false, false);
+    loop {
+        let next = tokio::select! {
+            next = input.recv(), if !ended => next,
+            () = tokio::time::sleep(PING) => {
+                if sink.send(Message::Ping(Bytes::new())).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+        };
+        let sent = match next {
+            Some(SessionInput::Stdin(bytes)) => {
+                given = true;
+                let mut sent = Ok(());
+                for piece in bytes.chunks(PIECE) {
+                    sent = sink.send(frame(STDIN, piece)).await;
+                    if sent.is_err() {
+                        break;
+                    }
+                }
+                sent
+            }
+            Some(SessionInput::Resize { columns, rows }) if tty => {
+                sink.send(size(columns, rows)).await
+            }
+            Some(SessionInput::Resize { .. }) => Ok(()),
+            Some(SessionInput::End) | None => {
+                ended = true;
+                if tty {
+                    sink.send(frame(STDIN, END_OF_INPUT)).await
+                } else if closes {
+                    sink.send(frame(CLOSE, &[STDIN])).await
+                } else {
+                    if given {
+                        // Without it a person would wait for a command that waits for more.
+                        let note = "coracle: this cluster (before Kubernetes 1.30) cannot tell a command that its input has ended\n";
+                        let note = SessionOutput::Data(
+                            Channel::Stderr,
+                            Bytes::from_static(note.as_bytes()),
+                        );
+                        drop(told.send(Ok(note)).await);
+                    }
+                    Ok(())
+                }
+            }
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
+/// How a command ended, from the status that ends its streams.
+fn outcome(bytes: &[u8]) -> Result<SessionOutput, EngineError> {
+    let status: Status = serde_json::from_slice(bytes).map_err(|error| EngineError::Failed {
+        message: "how the command ended cannot be read".to_owned(),
+        source: Some(Box::new(error)),
+    })?;
+    if status.status.as_deref() == Some("Success") {
+        return Ok(SessionOutput::Exit(0));
+    }
+    let causes = status.details.as_ref().and_then(|d| d.causes.as_deref());
+    let code = causes.unwrap_or_default().iter().find_map(|cause| {
+        let is_code = cause.reason.as_deref() == Some("ExitCode");
+        is_code
+            .then(|| cause.message.as_deref()?.parse().ok())
+            .flatten()
+    });
+    if let Some(code) = code {
+        return Ok(SessionOutput::Exit(code));
+    }
+    let words = status.message.unwrap_or_default();
+    let cannot = [
+        "executable file not found",
+        "permission denied",
+        "no such file",
+    ];
+    if cannot.iter().any(|sign| words.contains(sign)) {
+        return Err(EngineError::Refused(words));
+    }
+    Err(EngineError::Failed {
+        message: words,
+        source: None,
+    })
+}
+
+/// Sends input to an attached stream; its end is the input's end.
+pub(super) async fn give_input(wire: Wire, mut input: Input) {
+    let (mut sink, mut stream) = wire.stream.split();
+    let read = async { while let Some(Ok(_)) = stream.next().await {} };
+    let write = async {
+        loop {
+            let sent = match input.recv().await {
+                Some(SessionInput::Stdin(bytes)) => {
+                    let mut sent = Ok(());
+                    for piece in bytes.chunks(PIECE) {
+                        sent = sink.send(frame(STDIN, piece)).await;
+                        if sent.is_err() {
+                            break;
+                        }
+                    }
+                    sent
+                }
+                Some(SessionInput::Resize { .. }) => Ok(()),
+                Some(SessionInput::End) | None => break,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+        // It goes in order behind the last piece.
+        drop(sink.close().await);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commands_end_is_read() {
+        let exit = |json: &str| outcome(json.as_bytes());
+        assert!(matches!(
+            exit(r#"{"status":"Success"}"#),
+            Ok(SessionOutput::Exit(0))
+        ));
+        let seven = r#"{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}"#;
+        assert!(matches!(exit(seven), Ok(SessionOutput::Exit(7))));
+        let absent =
+            r#"{"status":"Failure","message":"exec: \"x\": executable file not found in $PATH"}"#;
+        assert!(matches!(exit(absent), Err(EngineError::Refused(_))));
+    }
+}
