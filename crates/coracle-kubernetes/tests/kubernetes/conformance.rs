@@ -123,8 +123,9 @@ impl World for OneCluster {
     }
 
     fn owns_nodes(&self) -> Support {
-        // Worlds run at the same time; the cases that cordon are run apart.
-        if std::env::var_os("CORACLE_TEST_OWNS_NODES").is_some() {
+        // Worlds run at the same time: .config/nextest.toml has the cases that cordon run alone.
+        let owned = std::env::var_os("CORACLE_TEST_OWNS_NODES");
+        if owned.is_some_and(|owned| !owned.is_empty()) {
             Support::Yes
         } else {
             Support::No
