@@ -1,8 +1,8 @@
 //! What Docker itself says, asked without the platform.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -123,6 +123,34 @@ impl Docker {
         all.into_iter().collect()
     }
 
+    /// Takes note of every container of the platform that is made from now on.
+    ///
+    /// # Panics
+    /// When Docker does not tell.
+    #[must_use]
+    pub fn note_made(&self, platform: &str) -> Made {
+        let notes = tempfile::NamedTempFile::new().expect("a file can be made");
+        let child = self
+            .command()
+            .args([
+                "events",
+                "--filter",
+                "type=container",
+                "--filter",
+                "event=create",
+            ])
+            .args([
+                "--filter",
+                &filter(platform),
+                "--format",
+                "{{json .Actor.Attributes}}",
+            ])
+            .stdout(notes.reopen().expect("a file can be opened again"))
+            .spawn()
+            .expect("docker can be run");
+        Made { notes, child }
+    }
+
     /// The id of a pod's container.
     ///
     /// # Panics
@@ -187,6 +215,45 @@ impl Docker {
         }
         let named = format!("reference={registry}/*/*");
         each(&["images", "-q", "--filter", &named], &["rmi", "-f"]);
+    }
+}
+
+/// Containers that were made.
+#[derive(Debug)]
+pub struct Made {
+    notes: tempfile::NamedTempFile,
+    child: Child,
+}
+
+impl Made {
+    /// How many containers were made for each release of an app, by the release's number.
+    ///
+    /// # Panics
+    /// When the notes cannot be read.
+    #[must_use]
+    pub fn of_app(&self, app: &str) -> BTreeMap<u64, usize> {
+        let text = std::fs::read_to_string(self.notes.path()).expect("it was made by this harness");
+        let mut made = BTreeMap::new();
+        // A line may be half written.
+        let labels = text
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        for labels in labels.filter(|labels| labels["io.coracle.app"] == app) {
+            let release = labels["io.coracle.release"].as_str();
+            let release = release.and_then(|number| number.trim_start_matches('v').parse().ok());
+            *made
+                .entry(release.expect("a pod of an app has a release"))
+                .or_default() += 1;
+        }
+        made
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // It ended by itself, then.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -4,22 +4,22 @@
 //! shared directory and the Docker daemon. They are started in the foreground, as a service manager does, so that the
 //! test can kill any of them. Who leads is what stands in etcd, read without the platform.
 
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
-use coracle_store::{Entry, Etcd, EtcdConfig, Store};
+use coracle_store::{Entry, Etcd, Store};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
 use crate::command::Finished;
 use crate::docker::Docker;
+use crate::etcd::EtcdServer;
 use crate::platform::{Options, Platform};
 use crate::ports;
 use crate::process::{Part, signal};
 use crate::wait::{LONG, until, until_ok};
+use crate::web;
 
 /// What stands at the key is who leads.
 const LEADER: &str = "/system/leader";
@@ -34,8 +34,9 @@ pub struct Fleet {
     gateway: Option<Child>,
     store: Etcd,
     flags: Vec<String>,
-    // Dropped after the processes that use them.
-    etcd: Child,
+    /// What all of them have their objects in.
+    // Dropped after the processes that use it.
+    pub etcd: EtcdServer,
     home: TempDir,
 }
 
@@ -46,34 +47,17 @@ impl Fleet {
     /// # Panics
     /// When they do not start.
     pub async fn start(size: usize, lease: u64) -> Option<Self> {
-        let program = etcd()?;
+        let etcd = EtcdServer::start(&[]).await?;
+        Some(Self::start_on(etcd, size, lease, &[]).await)
+    }
+
+    /// The same on an etcd that runs, with more flags for the control planes.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn start_on(etcd: EtcdServer, size: usize, lease: u64, more: &[String]) -> Self {
         let home = TempDir::with_prefix("coracle-e2e-fleet.").expect("a folder can be made");
-        let (client, peer) = (ports::free(), ports::free());
-        let (client, peer) = (format!("http://{client}"), format!("http://{peer}"));
-        let log = std::fs::File::create(home.path().join("etcd.log")).expect("a log can be made");
-        let etcd = Command::new(program)
-            .arg("--data-dir")
-            .arg(home.path().join("etcd"))
-            .args(["--listen-client-urls", &client])
-            .args(["--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer])
-            .args(["--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &format!("default={peer}")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .expect("etcd can be started");
-        let config = EtcdConfig {
-            endpoints: vec![client.clone()],
-            ..EtcdConfig::default()
-        };
-        let connect = || async {
-            let connected = Etcd::connect(config.clone()).await;
-            connected.map_err(|error| error.to_string())
-        };
-        let (store, _) = until_ok("etcd to answer", LONG, connect).await;
+        let store = etcd.store("/coracle/").await;
         let shared = home.path().join("shared");
         let http = ports::free();
         let members = (0..size).map(|_| {
@@ -83,16 +67,10 @@ impl Fleet {
                 ..Options::default()
             })
         });
-        let flags = [
-            "--store",
-            "etcd",
-            "--etcd-endpoints",
-            &client,
-            "--leader-lease",
-        ];
-        let mut flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
-        flags.extend([lease.to_string(), "--shared-dir".to_owned()]);
-        flags.push(shared.display().to_string());
+        let mut flags = etcd.arguments();
+        flags.extend(["--leader-lease".to_owned(), lease.to_string()]);
+        flags.extend(["--shared-dir".to_owned(), shared.display().to_string()]);
+        flags.extend_from_slice(more);
         let mut fleet = Self {
             members: members.collect(),
             processes: (0..size).map(|_| None).collect(),
@@ -117,7 +95,7 @@ impl Fleet {
         let token = shared.join("keys/gateway.token");
         let gateway = fleet.members[0].start_gateway_for(&urls, &token);
         fleet.gateway = Some(gateway);
-        Some(fleet)
+        fleet
     }
 
     /// Starts a control plane (again).
@@ -228,6 +206,49 @@ impl Fleet {
             .await
     }
 
+    /// What a control plane says of whether it is ready, and with which status; 0 when nobody answers.
+    pub async fn readyz(&self, number: usize) -> (u16, String) {
+        match web::get(self.members[number].listen(), "localhost", "/readyz").await {
+            Ok(page) => (page.status, page.body),
+            Err(error) => (0, error),
+        }
+    }
+
+    /// Waits until every control plane says of whether it is ready what `wanted` takes.
+    ///
+    /// # Panics
+    /// When one does not in time.
+    pub async fn all_say(&self, what: &str, wanted: impl Fn(u16, &str) -> bool) {
+        until_ok(what, LONG, || async {
+            for number in 0..self.members.len() {
+                let (status, said) = self.readyz(number).await;
+                if !wanted(status, &said) {
+                    return Err(format!("{number} says {status} {said}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// Every container of the platform: its id, and when it was started.
+    ///
+    /// # Panics
+    /// When Docker does not tell.
+    #[must_use]
+    pub fn containers(&self) -> Vec<String> {
+        let docker = self.members[0].docker();
+        let label = format!("label=io.coracle.platform={}", self.members[0].id());
+        let ids = docker.run(&["ps", "-aq", "--no-trunc", "--filter", &label]);
+        let started = |id: &str| {
+            let started = docker.inspect(id)["State"]["StartedAt"].clone();
+            format!("{id} {started}")
+        };
+        let mut all: Vec<String> = ids.lines().map(started).collect();
+        all.sort();
+        all
+    }
+
     /// Waits until what a control plane writes is what another reads.
     pub async fn readable(&self, number: usize) {
         let member = &self.members[number];
@@ -242,24 +263,11 @@ fn json(entry: &Entry) -> Value {
     serde_json::from_slice(&entry.value).expect("records are JSON")
 }
 
-fn etcd() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    let found = std::env::split_paths(&path)
-        .map(|folder| folder.join("etcd"))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        eprintln!(
-            "skipped: there is no etcd on this machine (Debian: apt-get install etcd-server)"
-        );
-    }
-    found
-}
-
 impl Drop for Fleet {
     fn drop(&mut self) {
         // All of them before the members clean up: one that lives would make anew what is removed.
         let children = self.processes.iter_mut().flatten().chain(&mut self.gateway);
-        for child in children.chain([&mut self.etcd]) {
+        for child in children {
             if let Err(error) = child.start_kill() {
                 eprintln!("a process was gone already: {error}");
             }

@@ -162,6 +162,18 @@ impl Platform {
         command::run(command, &[]).await
     }
 
+    /// Logs user `admin` in for [`Platform::coracle`], where nobody ran `coracle up`.
+    ///
+    /// # Panics
+    /// When the platform does not let them in.
+    pub async fn log_in(&self) {
+        let url = format!("http://{}", self.options.listen);
+        let arguments = ["login", &url, "--user", "admin", "--password-stdin"];
+        self.coracle_with(&arguments, PASSWORD.as_bytes())
+            .await
+            .ok();
+    }
+
     /// Runs a command as the person who started the platform.
     pub async fn coracle(&self, arguments: &[&str]) -> Finished {
         self.coracle_with(arguments, &[]).await

@@ -41,6 +41,7 @@ mod token;
 mod user;
 mod view;
 mod volume;
+mod waiting;
 
 pub use connection::ConnectionLimits;
 pub use credentials::{Authentication, PlatformCredential};
@@ -50,3 +51,4 @@ pub use registry_access::RegistryAccess;
 pub use server::{ServeError, serve, serve_registry, serve_within};
 pub use state::{ApiState, StatusSource};
 pub use user::ensure_admin;
+pub use waiting::{Reason, serve_waiting};

@@ -194,7 +194,7 @@ pub(crate) async fn restart(
             None => check_revision(&there, seen)?,
         }
     }
-    state.control.engine.restart(&id).await?;
+    state.control.restart_pod(&id).await?;
     let what = (Kind::Pod, pod.as_str());
     let message = format!("restart of pod {pod} asked for");
     state

@@ -15,7 +15,8 @@
 //! | [`route`], [`drain`] | where each host goes; which stopping pods are free of requests |
 //! | [`node`] | cordons and drains of nodes |
 //! | [`build`], [`build_run`] | which build runs; one run of a build |
-//! | [`pod`], [`project`], [`sweep`] | bare pods and one-off commands; networks; retention |
+//! | [`pod`], [`pod_action`] | bare pods and one-off commands; what other control planes ask of pods |
+//! | [`project`], [`sweep`] | networks; retention |
 
 pub mod app;
 pub mod build;
@@ -26,6 +27,7 @@ pub mod image;
 pub mod key;
 pub mod node;
 pub mod pod;
+pub mod pod_action;
 pub mod project;
 pub mod queue;
 pub mod release_status;
@@ -79,6 +81,7 @@ impl Controllers {
             }),
             runner::start(&scene, |kick| build::BuildController::new(&scene, kick)),
             runner::start(&scene, |_| pod::PodController::new(&scene)),
+            runner::start(&scene, |_| pod_action::PodActionController::new(&scene)),
             runner::start(&scene, |_| project::ProjectController::new(&scene)),
             runner::start(&scene, |_| sweep::SweepController::new(&scene)),
         ];

@@ -36,6 +36,7 @@ pub mod objects;
 pub mod observed;
 pub mod platform;
 pub mod pod;
+pub mod pod_action;
 pub mod project;
 pub mod registry_access;
 pub mod release;

@@ -245,12 +245,11 @@ impl Control {
             }
             None => {
                 let pod = self.pod(project, name).await?;
-                self.engine
-                    .delete_pod(&PodId {
-                        project: project.clone(),
-                        name: name.clone(),
-                    })
-                    .await?;
+                self.end_pod(&PodId {
+                    project: project.clone(),
+                    name: name.clone(),
+                })
+                .await?;
                 pod
             }
         };

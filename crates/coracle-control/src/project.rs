@@ -18,7 +18,7 @@ use crate::objects::{check_not_deleting, check_revision, new_object};
 /// The longest description, in bytes.
 const DESCRIPTION_BYTES: usize = 1000;
 
-fn check(spec: &ProjectSpec) -> Result<(), OperationError> {
+pub(crate) fn check(spec: &ProjectSpec) -> Result<(), OperationError> {
     if spec.description.len() > DESCRIPTION_BYTES {
         let reason = format!("a description has at most {DESCRIPTION_BYTES} bytes");
         return Err(OperationError::invalid("spec.description", reason));
@@ -29,8 +29,13 @@ fn check(spec: &ProjectSpec) -> Result<(), OperationError> {
 impl Control {
     pub(crate) async fn ensure_default_project(&self) -> Result<(), OperationError> {
         let name = ProjectName::default_project();
+        let key = keys::project(&name);
+        // Read first: a store that takes no writes must not keep a control plane from starting.
+        if self.objects.get::<ProjectSpec>(&key).await?.is_some() {
+            return Ok(());
+        }
         let project = new_object(name.as_str(), None, ProjectSpec::default());
-        match self.objects.create(keys::project(&name), project).await {
+        match self.objects.create(key, project).await {
             Ok(_) | Err(OperationError::AlreadyExists { .. }) => Ok(()),
             Err(error) => Err(error),
         }

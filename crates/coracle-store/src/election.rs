@@ -24,8 +24,10 @@ use crate::store::{Event, Expected, LeaseId, Put, Store};
 const KEEP_PER_TTL: u32 = 6;
 /// The last part of a time to live, in which a leader that could not keep its lease does not act any more.
 const MARGIN_PER_TTL: u32 = 3;
-/// Between two tries after the store failed.
+/// Between two tries after the store failed,
 const RETRY: Duration = Duration::from_millis(250);
+/// and at most, when it goes on failing.
+const MOST_RETRY: Duration = Duration::from_secs(2);
 
 /// Nanoseconds since the machine started, with the time it slept: a lease ends meanwhile all the same.
 fn now() -> u64 {
@@ -70,19 +72,26 @@ impl Candidate {
     /// # Errors
     /// When the store is closed or refuses.
     pub async fn campaign(&self) -> Result<Leadership, StoreError> {
+        let (mut pause, mut told) = (RETRY, String::new());
         loop {
             match self.attempt().await {
                 Ok(Some(leadership)) => return Ok(leadership),
-                Ok(None) => {}
+                Ok(None) => (pause, told) = (RETRY, String::new()),
                 Err(error @ (StoreError::Closed | StoreError::Refused { .. })) => {
                     return Err(error);
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the election could not go on; trying again"
-                    );
-                    tokio::time::sleep(RETRY).await;
+                    // A trouble that lasts is told once.
+                    let text = error.to_string();
+                    if text != told {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the election could not go on; trying again"
+                        );
+                        told = text;
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(MOST_RETRY);
                 }
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::error::StoreError;
 use crate::store::{Entry, Expected, LeaseId, Listing, Op, Page, Revision, Store, WatchStream};
@@ -20,6 +20,7 @@ pub struct Fence {
     key: Arc<str>,
     revision: Revision,
     lost: Arc<watch::Sender<bool>>,
+    refused: Arc<Notify>,
 }
 
 impl Fence {
@@ -30,6 +31,7 @@ impl Fence {
             key: key.into(),
             revision,
             lost: Arc::new(watch::Sender::new(false)),
+            refused: Arc::default(),
         }
     }
 
@@ -68,7 +70,16 @@ impl Fence {
         drop(self.lost.subscribe().wait_for(|lost| *lost).await);
     }
 
+    /// Waits until the store has refused something that was asked for under it, such as for a password that holds no
+    /// more: a leader's lease may be kept alive all the same.
+    pub async fn refused(&self) {
+        self.refused.notified().await;
+    }
+
     fn judge(&self, error: StoreError) -> StoreError {
+        if matches!(error, StoreError::Refused { .. }) {
+            self.refused.notify_one();
+        }
         match error {
             StoreError::Conflict { key, .. } if *key == *self.key => {
                 self.note_lost();
@@ -95,12 +106,16 @@ impl Fenced {
     pub fn new(store: Arc<dyn Store>, fence: Fence) -> Self {
         Self { store, fence }
     }
+
+    fn judged<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        result.map_err(|error| self.fence.judge(error))
+    }
 }
 
 #[async_trait]
 impl Store for Fenced {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        self.store.revision().await
+        self.judged(self.store.revision().await)
     }
 
     async fn writable(&self) -> Result<(), StoreError> {
@@ -108,11 +123,11 @@ impl Store for Fenced {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
-        self.store.get(key).await
+        self.judged(self.store.get(key).await)
     }
 
     async fn list(&self, prefix: &str, page: Page) -> Result<Listing, StoreError> {
-        self.store.list(prefix, page).await
+        self.judged(self.store.list(prefix, page).await)
     }
 
     async fn write(&self, mut ops: Vec<Op>) -> Result<Revision, StoreError> {
@@ -123,10 +138,7 @@ impl Store for Fenced {
         }
         // First: of several broken expectations the first is told, and this one decides.
         ops.insert(0, self.fence.check());
-        self.store
-            .write(ops)
-            .await
-            .map_err(|error| self.fence.judge(error))
+        self.judged(self.store.write(ops).await)
     }
 
     async fn delete(&self, key: &str, expected: Expected) -> Result<Option<Revision>, StoreError> {

@@ -52,11 +52,14 @@ pub(crate) const ETCD_USER: &str = "CORACLE_ETCD_USER";
 pub(crate) const ETCD_PASSWORD_FILE: &str = "CORACLE_ETCD_PASSWORD_FILE";
 /// That user's password itself.
 pub(crate) const ETCD_PASSWORD: &str = "CORACLE_ETCD_PASSWORD";
+/// Who cuts the history of etcd.
+pub(crate) const ETCD_COMPACTION: &str = "CORACLE_ETCD_COMPACTION";
 /// How long another control plane waits for a dead leader.
 pub(crate) const LEADER_LEASE: &str = "CORACLE_LEADER_LEASE";
 /// The volume that all control planes have.
 pub(crate) const SHARED_DIR: &str = "CORACLE_SHARED_DIR";
-/// Set by a control plane that led, for the process that takes its place: it waits for the store instead of giving up.
+/// Set by a control plane that led, for the process that takes its place: where another start gives up because the
+/// store refuses, it waits.
 pub(crate) const LED_BEFORE: &str = "CORACLE_LED_BEFORE";
 /// The key that secrets are sealed with, in hexadecimal digits, where it is not a file.
 pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";

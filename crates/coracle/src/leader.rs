@@ -12,16 +12,20 @@ use coracle_control::controllers::runner::ControllerStatus;
 use coracle_control::controllers::{Controllers, Options};
 use coracle_control::leading::LeaderRecord;
 use coracle_control::{Control, keys, served};
-use coracle_store::{Candidate, Leadership};
+use coracle_store::{Candidate, Etcd, Fence, Leadership, Store as _, StoreError};
 use coracle_task::{Backoff, Supervisor};
 use tokio::sync::Notify;
 
-use crate::error::{CliError, Result};
+use crate::compaction;
+use crate::data_dir::DataDir;
+use crate::error::{CliError, Result, chain};
+use crate::settings::PlatformSettings;
+use crate::store::PlatformStore;
 
-/// How often the history of the store is cut: what is older than one to two of these periods,
-const COMPACT: Duration = Duration::from_secs(600);
-/// but never the newest changes.
-const KEEP_CHANGES: u64 = 10_000;
+/// Between two looks of who leads whether the store refuses.
+const LOOK: Duration = Duration::from_secs(10);
+/// Between two looks whether a store that refused does so no more.
+const REFUSED: Duration = Duration::from_secs(3);
 
 /// Where this process stands in the election.
 #[derive(Clone, Default)]
@@ -48,7 +52,7 @@ impl Office {
     pub(crate) fn stand(
         &self,
         control: &Control,
-        ttl: Duration,
+        electorate: Electorate,
         supervisor: &Supervisor,
     ) -> Result {
         let record = LeaderRecord { name: name() };
@@ -56,10 +60,11 @@ impl Office {
             CliError::caused("the candidate's record cannot be written", &error)
         })?;
         let store = Arc::clone(control.objects.store());
+        let ttl = electorate.settings.etcd.lease();
         let candidate = Candidate::new(store, keys::LEADER, value, ttl);
         let (office, own, group) = (self.clone(), control.clone(), supervisor.clone());
         supervisor.spawn("election", async move {
-            match office.serve(&candidate, &own, &group).await {
+            match office.serve(&candidate, &own, &electorate, &group).await {
                 Ok(()) => tracing::error!("this control plane does not lead any more"),
                 Err(error) => tracing::error!(%error, "the election ended"),
             }
@@ -74,11 +79,25 @@ impl Office {
         Ok(())
     }
 
-    async fn serve(&self, candidate: &Candidate, control: &Control, group: &Supervisor) -> Result {
-        let leadership = candidate
-            .campaign()
-            .await
-            .map_err(|error| CliError::caused("the election cannot go on", &error))?;
+    async fn serve(
+        &self,
+        candidate: &Candidate,
+        control: &Control,
+        electorate: &Electorate,
+        group: &Supervisor,
+    ) -> Result {
+        let leadership = loop {
+            match candidate.campaign().await {
+                Ok(leadership) => break leadership,
+                Err(error @ StoreError::Refused { .. }) => {
+                    tracing::error!(error = chain(&error), "this control plane cannot lead");
+                    electorate.mended().await?;
+                }
+                Err(error) => {
+                    return Err(CliError::caused("the election cannot go on", &error));
+                }
+            }
+        };
         *self
             .leadership
             .lock()
@@ -91,18 +110,24 @@ impl Office {
             let under = control.under(leadership.fence()).await?;
             control.leading.begin(leadership.clone());
             self.set(Controllers::start(under.clone(), Options::default(), group));
-            let telling = under.clone();
             group.service("tell served routes", Backoff::default(), move || {
-                let control = telling.clone();
+                let control = under.clone();
                 async move { served::tell(&control).await }
             });
-            group.spawn("compaction", async move { compact(&under).await });
+            let (store, wish) = (
+                electorate.store.clone(),
+                electorate.settings.etcd.compaction,
+            );
+            group.spawn("compaction", async move {
+                compaction::keep(&store, wish).await;
+            });
             // Until the lease is lost.
             std::future::pending().await
         };
         let begun: Result<(), coracle_control::OperationError> = tokio::select! {
             begun = begin => begun,
             () = leadership.keep() => Ok(()),
+            changed = electorate.changed(leadership.fence()) => return Err(changed),
         };
         begun.map_err(|error| CliError::caused("the controllers cannot be started", &error))
     }
@@ -127,24 +152,47 @@ impl Office {
     }
 }
 
-/// Cuts the history of the store, which does not do so by itself.
-async fn compact(control: &Control) {
-    let store = control.objects.store();
-    let mut before = None;
-    loop {
-        match store.revision().await {
-            Ok(now) => {
-                if let Some(before) = before {
-                    let keep_from = now.saturating_sub(KEEP_CHANGES).min(before);
-                    if let Err(error) = store.compact(keep_from).await {
-                        tracing::warn!(%error, "the store's history could not be cut");
-                    }
-                }
-                before = Some(now);
+/// Where the election is.
+pub(crate) struct Electorate {
+    pub(crate) store: Etcd,
+    pub(crate) data: DataDir,
+    pub(crate) settings: PlatformSettings,
+}
+
+impl Electorate {
+    /// Waits until the store refuses who leads, and takes other credentials.
+    async fn changed(&self, fence: &Fence) -> CliError {
+        loop {
+            // A leader that has nothing to do would not learn of it for long.
+            tokio::select! {
+                () = fence.refused() => {}
+                () = tokio::time::sleep(LOOK) => {}
             }
-            Err(error) => tracing::warn!(%error, "the store's history could not be cut"),
+            let refused = matches!(self.store.writable().await, Err(StoreError::Refused { .. }));
+            if refused && let Err(changed) = self.mended().await {
+                return changed;
+            }
         }
-        tokio::time::sleep(COMPACT).await;
+    }
+
+    /// Waits until etcd, which refused, takes writes again.
+    ///
+    /// # Errors
+    /// When it does from a new connection only, such as with the password that stands in its file by now: then this
+    /// process is to begin anew.
+    async fn mended(&self) -> Result {
+        loop {
+            tokio::time::sleep(REFUSED).await;
+            if self.store.writable().await.is_ok() {
+                return Ok(());
+            }
+            if let Ok(other) = PlatformStore::open(&self.data, &self.settings).await {
+                other.close().await;
+                return Err(CliError::new(
+                    "etcd takes other credentials by now: beginning anew with them",
+                ));
+            }
+        }
     }
 }
 

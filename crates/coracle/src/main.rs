@@ -7,13 +7,14 @@
 //! |---|---|
 //! | [`cli`], [`commands`], [`context`] | the verbs, one file for each group |
 //! | [`serve`], [`gateway`], [`runtime`] | the platform's two processes |
-//! | [`engine`], `leader`, `store` | what they run on |
+//! | [`engine`], `leader`, `store`, `compaction` | what they run on |
 //! | [`data_dir`], [`settings`], [`operator`] | where a platform lives, how it is started, who runs it |
 //! | [`config`], [`env_vars`] | the command line's own file; the environment |
 //! | [`output`], [`table`], [`error`] | what people read |
 
 mod cli;
 mod commands;
+mod compaction;
 mod config;
 mod context;
 mod data_dir;

@@ -2,9 +2,11 @@
 //!
 //! Theory of operation: the lock on the data directory comes first, so that nothing is opened twice; then the
 //! listener, so that a port that is taken is told at once and clients that come early wait in its queue; then
-//! everything else, in the order in which it is needed.
+//! everything else, in the order in which it is needed. A store on servers may be away: then whoever asks is told so,
+//! and everything is opened again and again.
 
 use std::net::SocketAddr;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,12 +20,13 @@ use coracle_model::env::Secret;
 use coracle_registry::Registry;
 use coracle_task::{Drain, Supervisor};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, Part};
 use crate::error::{CliError, Result, chain};
-use crate::leader::Office;
+use crate::leader::{Electorate, Office};
 use crate::settings::{PlatformArgs, PlatformSettings, StoreKind};
-use crate::store::{PlatformStore, gateway_token, open_vault, shared_dir};
+use crate::store::{NotOpen, PlatformStore, gateway_token, open_vault, shared_dir};
 use crate::{engine, env_vars, operator, runtime};
 
 /// Threads that run the control plane: most of its time it waits.
@@ -32,6 +35,10 @@ const WORKERS: usize = 2;
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long they have when another is about to lead.
 const CUT: Duration = Duration::from_millis(200);
+/// Between two tries to open everything on a store that is away.
+const RETRY: Duration = Duration::from_secs(1);
+/// A start that takes no longer is waited for by those who ask; then they are told.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Run the control plane in the foreground, for service managers
 #[derive(Debug, clap::Args)]
@@ -79,6 +86,7 @@ fn replace_self() -> CliError {
 
 async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) -> Result<Ended> {
     let end = runtime::asked_to_end()?;
+    tokio::pin!(end);
     data.prepare()?;
     if let Some(mode) = data.open_mode() {
         let mode = format!("{mode:o}");
@@ -93,7 +101,16 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
         Some(address) => Some(bind("--registry-listen", address).await?),
         None => None,
     };
-    let platform = Platform::open(data, settings).await?;
+    let waiting = Waiting::begin([Some(&listener), registry.as_ref()].into_iter().flatten())?;
+    let opened = tokio::select! {
+        opened = Platform::open(data, settings, &waiting) => Some(opened),
+        () = &mut end => None,
+    };
+    waiting.end().await;
+    let Some(platform) = opened.transpose()? else {
+        tracing::info!("asked to end");
+        return Ok(Ended::Asked);
+    };
     let (supervisor, store, office) = (platform.supervisor, platform.store, platform.office);
     tracing::info!(
         address = %settings.listen,
@@ -122,7 +139,7 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
             ended = Ended::LedNoMore;
             Ok(())
         }
-        () = end => {
+        () = &mut end => {
             tracing::info!("asked to end");
             stopper.cancel();
             serving.await
@@ -185,28 +202,95 @@ struct Platform {
     office: Office,
 }
 
-impl Platform {
-    async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
-        let supervisor = Supervisor::new("control plane");
-        let store = match env_vars::read(env_vars::LED_BEFORE) {
-            Some(_) => PlatformStore::wait_for(data, settings).await?,
-            None => PlatformStore::open(data, settings).await?,
+/// What is answered while everything is opened.
+struct Waiting {
+    reason: watch::Sender<String>,
+    answering: Supervisor,
+}
+
+impl Waiting {
+    /// Answers at `listeners`, which whoever has them goes on with afterwards.
+    fn begin<'a>(listeners: impl Iterator<Item = &'a TcpListener>) -> Result<Self> {
+        let waiting = Self {
+            reason: watch::Sender::new("the control plane is starting".to_owned()),
+            answering: Supervisor::new("waiting"),
         };
+        for listener in listeners {
+            let unusable = |error| CliError::caused("the listener cannot be shared", &error);
+            let listener = listener.as_fd().try_clone_to_owned().map_err(unusable)?;
+            let listener = TcpListener::from_std(listener.into()).map_err(unusable)?;
+            let (reason, stop) = (waiting.reason.subscribe(), waiting.answering.token());
+            waiting.answering.spawn_graceful("answers", async move {
+                if stop
+                    .run_until_cancelled(tokio::time::sleep(QUIET))
+                    .await
+                    .is_some()
+                    && let Err(error) = coracle_api::serve_waiting(listener, reason, stop).await
+                {
+                    tracing::warn!(error = chain(&error), "nobody is told that this waits");
+                }
+            });
+        }
+        Ok(waiting)
+    }
+
+    /// Takes note of what is waited for; a reason that lasts is logged once.
+    fn because(&self, reason: &CliError) {
+        let news = self.reason.send_if_modified(|told| {
+            let news = *told != reason.message;
+            told.clone_from(&reason.message);
+            news
+        });
+        if news {
+            tracing::warn!(reason = reason.message, "waiting for the store");
+        }
+    }
+
+    async fn end(self) {
+        self.answering.shutdown(QUIET).await;
+    }
+}
+
+impl Platform {
+    /// Opens everything. A store on servers is waited for when it is away; when it refuses, only by a process that
+    /// takes the place of one that led: whoever starts one for the first time learns of a wrong password at once.
+    async fn open(data: &DataDir, settings: &PlatformSettings, waiting: &Waiting) -> Result<Self> {
+        let led = env_vars::read(env_vars::LED_BEFORE).is_some();
+        loop {
+            let supervisor = Supervisor::new("control plane");
+            let reason = match Self::try_open(data, settings, &supervisor).await {
+                Ok(platform) => return Ok(platform),
+                Err(NotOpen::Away(error)) if settings.store == StoreKind::Etcd => error,
+                Err(NotOpen::Refused(error)) if led => error,
+                Err(error) => return Err(error.error()),
+            };
+            supervisor.shutdown(CUT).await;
+            waiting.because(&reason);
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn try_open(
+        data: &DataDir,
+        settings: &PlatformSettings,
+        supervisor: &Supervisor,
+    ) -> Result<Self, NotOpen> {
+        const WHAT: &str = "the control plane cannot be opened";
+        let store = PlatformStore::open(data, settings).await?;
         let vault = open_vault(data, settings)?;
         let common = join(data, settings, &store, &vault).await?;
         let credential = PlatformCredential::shared(common.credential);
         let id = common.id;
-        let engine = engine::open(settings, &id, &supervisor).await?;
-        let failed = |error| CliError::caused("the control plane cannot be opened", &error);
+        let engine = engine::open(settings, &id, supervisor).await?;
         let control = Control::open(
             store.as_store(),
             engine,
             vault,
             control_settings(data, settings, &credential),
-            &supervisor,
+            supervisor,
         )
         .await
-        .map_err(failed)?;
+        .map_err(|error| NotOpen::of_operation(WHAT, &error))?;
         let control = match settings.store {
             StoreKind::Embedded => control,
             StoreKind::Etcd => control.one_of_several(),
@@ -220,11 +304,18 @@ impl Platform {
         )
         .map_err(|error| CliError::caused("the registry cannot be opened", &error))?;
         let office = Office::default();
-        match settings.store {
-            StoreKind::Embedded => office.alone(control.clone(), &supervisor),
-            StoreKind::Etcd => office.stand(&control, settings.etcd.lease(), &supervisor)?,
+        match &store {
+            PlatformStore::Embedded(_) => office.alone(control.clone(), supervisor),
+            PlatformStore::Etcd(store) => {
+                let electorate = Electorate {
+                    store: store.clone(),
+                    data: data.clone(),
+                    settings: settings.clone(),
+                };
+                office.stand(&control, electorate, supervisor)?;
+            }
         }
-        operator::listen(&data.run(), control.clone(), &supervisor)
+        operator::listen(&data.run(), control.clone(), supervisor)
             .map_err(|error| CliError::caused("the operator's socket cannot be made", &error))?;
         let gateway_token = gateway_token(data, settings)?;
         let api = ApiState::new(
@@ -236,7 +327,7 @@ impl Platform {
         );
         Ok(Self {
             api,
-            supervisor,
+            supervisor: supervisor.clone(),
             store,
             office,
         })
@@ -249,7 +340,7 @@ async fn join(
     settings: &PlatformSettings,
     store: &PlatformStore,
     vault: &coracle_control::vault::Vault,
-) -> Result<Common> {
+) -> Result<Common, NotOpen> {
     // On one machine the id was there before the store had a record of it; and `down` needs it without the store.
     let id = match settings.store {
         StoreKind::Embedded => Some(
@@ -259,11 +350,14 @@ async fn join(
         StoreKind::Etcd => None,
     };
     let objects = Objects::new(store.as_store());
-    Common::join(&objects, vault, id).await.map_err(|error| match error {
+    let joined = Common::join(&objects, vault, id).await;
+    joined.map_err(|error| match error {
         PlatformError::WrongKey => CliError::new(error.to_string()).hint(
             "give every control plane the same key: the file keys/secret.key in a --shared-dir, or CORACLE_SECRET_KEY",
-        ),
-        error => CliError::caused("the control plane cannot be opened", &error),
+        ).into(),
+        PlatformError::Store(error) => {
+            NotOpen::of_operation("what the control planes have in common cannot be read", &error)
+        }
     })
 }
 
@@ -289,11 +383,11 @@ fn control_settings(
 
 /// At the very first start there is an administrator to be made. A password that was made up is left for whoever
 /// started the platform in a file of their own: a log is read by too many.
-async fn ensure_admin(data: &DataDir, control: &Control) -> Result {
+async fn ensure_admin(data: &DataDir, control: &Control) -> Result<(), NotOpen> {
     let given = env_vars::read(env_vars::ADMIN_PASSWORD).map(Secret::new);
     let made = coracle_api::ensure_admin(control, given)
         .await
-        .map_err(|error| CliError::caused("the administrator cannot be made", &error))?;
+        .map_err(|error| NotOpen::of_operation("the administrator cannot be made", &error))?;
     let Some(password) = made else {
         return Ok(());
     };

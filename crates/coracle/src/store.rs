@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use coracle_control::OperationError;
 use coracle_control::vault::{Vault, create_private};
 use coracle_model::env::Secret;
 use coracle_store::{
@@ -43,9 +44,25 @@ pub(crate) struct EtcdArgs {
     /// With `--store etcd`: so long after a leading control plane died another leads, at least 3 [default: 10]
     #[arg(long, value_name = "SECONDS", env = env_vars::LEADER_LEASE, hide_env_values = true, value_parser = clap::value_parser!(u64).range(3..=300))]
     pub(crate) leader_lease: Option<u64>,
+    /// Who cuts etcd's history: `auto` leaves it alone while others keep keys in the same etcd [default: auto]
+    #[arg(long, value_enum, value_name = "WHEN", env = env_vars::ETCD_COMPACTION, hide_env_values = true)]
+    pub(crate) etcd_compaction: Option<Compaction>,
     /// Volume that all control planes of one etcd have: images, uploads, build logs, keys [default: the data directory]
     #[arg(long, value_name = "FOLDER", env = env_vars::SHARED_DIR, hide_env_values = true)]
     pub(crate) shared_dir: Option<PathBuf>,
+}
+
+/// Whether the history of etcd is cut, which is one for all who use it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Compaction {
+    /// By this platform, as long as nobody else keeps keys in the same etcd
+    #[default]
+    Auto,
+    /// By this platform
+    On,
+    /// By etcd itself (--auto-compaction-retention), or by whoever looks after it
+    Off,
 }
 
 /// How etcd is reached, as it is remembered. The password itself is not.
@@ -65,6 +82,7 @@ pub(crate) struct EtcdSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) password_file: Option<PathBuf>,
     pub(crate) lease_seconds: u64,
+    pub(crate) compaction: Compaction,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) shared_dir: Option<PathBuf>,
 }
@@ -80,6 +98,7 @@ impl Default for EtcdSettings {
             user: None,
             password_file: None,
             lease_seconds: 10,
+            compaction: Compaction::default(),
             shared_dir: None,
         }
     }
@@ -108,6 +127,7 @@ impl EtcdSettings {
             password_file: path(&args.etcd_password_file, before.password_file)
                 .map_err(unusable)?,
             lease_seconds: args.leader_lease.unwrap_or(before.lease_seconds),
+            compaction: args.etcd_compaction.unwrap_or(before.compaction),
             shared_dir: path(&args.shared_dir, before.shared_dir).map_err(unusable)?,
         };
         match kind {
@@ -174,11 +194,58 @@ impl EtcdSettings {
     }
 }
 
-/// Between two tries to reach a store.
-const RETRY: Duration = Duration::from_secs(1);
+/// Why something cannot be opened that needs the store.
+#[derive(Debug)]
+pub(crate) enum NotOpen {
+    /// The store does not answer, has no leader or no room.
+    Away(CliError),
+    /// The store refuses: the password, the user's role.
+    Refused(CliError),
+    /// Something that waiting does not mend.
+    Lasting(CliError),
+}
 
-fn cannot_open(error: StoreError) -> CliError {
-    CliError::caused("the store cannot be opened", &error).hint("`coracle doctor` checks the store")
+impl NotOpen {
+    /// `what` is not possible, because the store failed.
+    pub(crate) fn of_store(what: &str, error: &StoreError) -> Self {
+        let told = CliError::caused(what, error).hint("`coracle doctor` checks the store");
+        match error {
+            StoreError::Unavailable { .. }
+            | StoreError::OutOfSpace { .. }
+            | StoreError::Io { .. } => Self::Away(told),
+            StoreError::Refused { .. } => Self::Refused(told),
+            _ => Self::Lasting(told),
+        }
+    }
+
+    /// The same of an operation.
+    pub(crate) fn of_operation(what: &str, error: &OperationError) -> Self {
+        match error {
+            OperationError::Store(error) => Self::of_store(what, error),
+            error => Self::Lasting(CliError::caused(what, error)),
+        }
+    }
+
+    /// What went wrong.
+    pub(crate) fn error(self) -> CliError {
+        match self {
+            Self::Away(error) | Self::Refused(error) | Self::Lasting(error) => error,
+        }
+    }
+}
+
+impl From<CliError> for NotOpen {
+    fn from(error: CliError) -> Self {
+        Self::Lasting(error)
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is what `map_err` is given"
+)]
+fn cannot_open(error: StoreError) -> NotOpen {
+    NotOpen::of_store("the store cannot be opened", &error)
 }
 
 /// The store of this platform.
@@ -189,28 +256,8 @@ pub(crate) enum PlatformStore {
 }
 
 impl PlatformStore {
-    /// Opens the store that the settings name.
-    pub(crate) async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
-        Self::try_open(data, settings).await?.map_err(cannot_open)
-    }
-
-    /// The same, and tries again as long as the store is only not to be reached.
-    pub(crate) async fn wait_for(data: &DataDir, settings: &PlatformSettings) -> Result<Self> {
-        loop {
-            match Self::try_open(data, settings).await? {
-                Err(error @ StoreError::Unavailable { .. }) => {
-                    tracing::warn!(error = chain(&error), "waiting for the store");
-                    tokio::time::sleep(RETRY).await;
-                }
-                opened => return opened.map_err(cannot_open),
-            }
-        }
-    }
-
-    async fn try_open(
-        data: &DataDir,
-        settings: &PlatformSettings,
-    ) -> Result<std::result::Result<Self, StoreError>> {
+    /// Opens the store that the settings name; files that they name are read anew.
+    pub(crate) async fn open(data: &DataDir, settings: &PlatformSettings) -> Result<Self, NotOpen> {
         match settings.store {
             StoreKind::Embedded => {
                 let folder = data.path().join("store");
@@ -218,11 +265,16 @@ impl PlatformStore {
                 let opened = tokio::task::spawn_blocking(open)
                     .await
                     .map_err(|error| CliError::caused("the store cannot be opened", &error))?;
-                Ok(opened.map(|store| Self::Embedded(Arc::new(store))))
+                Ok(Self::Embedded(Arc::new(opened.map_err(cannot_open)?)))
             }
             StoreKind::Etcd => {
                 let config = settings.etcd.config()?;
-                Ok(Etcd::connect(config).await.map(Self::Etcd))
+                let store = Etcd::connect(config).await.map_err(cannot_open)?;
+                match store.writable().await {
+                    // Still read, and room is made by deleting.
+                    Ok(()) | Err(StoreError::OutOfSpace { .. }) => Ok(Self::Etcd(store)),
+                    Err(error) => Err(cannot_open(error)),
+                }
             }
         }
     }

@@ -242,7 +242,7 @@ async fn etcd(data: &DataDir, settings: &PlatformSettings) -> Check {
     const WHAT: &str = "store";
     let opened = match tokio::time::timeout(PATIENCE, PlatformStore::open(data, settings)).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return Check::of_error(WHAT, error),
+        Ok(Err(error)) => return Check::of_error(WHAT, error.error()),
         Err(_elapsed) => {
             let found = format!(
                 "etcd does not answer at {}",

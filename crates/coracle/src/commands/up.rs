@@ -93,7 +93,12 @@ impl Up<'_> {
             self.serve(serve, &mut progress).await?;
             self.gateway(gateway, &mut progress).await?;
             progress.end();
-            self.context.printer.note("the platform is ready")?;
+            let said = self.readiness(Part::Serve).await.unwrap_or_default();
+            // Such as that nothing can be written.
+            let said = said.trim().trim_start_matches("ready");
+            self.context
+                .printer
+                .note(&format!("the platform is ready{said}"))?;
         }
         self.log_in().await?;
         self.tell()
@@ -114,22 +119,45 @@ impl Up<'_> {
             }
             // One that was killed a moment ago still holds its lock, and one that was just started does not
             // serve yet: only one that answers runs.
-            if self.answers(part).await || Instant::now() > deadline {
-                return Ok(Todo::Nothing);
+            match self.readiness(part).await {
+                Ok(_) => return Ok(Todo::Nothing),
+                Err(reason) if Instant::now() > deadline => {
+                    return Err(self.too_late(part, reason));
+                }
+                Err(_not_yet) => tokio::time::sleep(LOOK).await,
             }
-            tokio::time::sleep(LOOK).await;
         }
     }
 
-    async fn answers(&self, part: Part) -> bool {
+    /// What a part says when it is ready; else why it is not, where it says so.
+    async fn readiness(&self, part: Part) -> std::result::Result<String, Option<String>> {
         match part {
-            Part::Serve => reqwest::get(format!("{}/readyz", self.settings.url()))
-                .await
-                .is_ok_and(|answer| answer.status().is_success()),
+            Part::Serve => {
+                let answer = reqwest::get(format!("{}/readyz", self.settings.url())).await;
+                let answer = answer.map_err(|_not_there| None)?;
+                let ready = answer.status().is_success();
+                let said = answer.text().await.map_err(|_cut| None)?;
+                if ready {
+                    Ok(said)
+                } else {
+                    let reason = said.trim().trim_start_matches("not ready: ");
+                    Err(Some(reason.to_owned()))
+                }
+            }
             Part::Gateway => tokio::net::TcpStream::connect(self.settings.local_http())
                 .await
-                .is_ok(),
+                .map(|_there| String::new())
+                .map_err(|_not_there| None),
         }
+    }
+
+    fn too_late(&self, part: Part, reason: Option<String>) -> CliError {
+        let (noun, seconds) = (part.noun(), READY.as_secs());
+        let reason = reason.map(|said| format!(": {said}")).unwrap_or_default();
+        CliError::new(format!(
+            "the {noun} is not ready after {seconds} s{reason}; it goes on trying"
+        ))
+        .hint(format!("its log is {}", self.data.log(part).display()))
     }
 
     /// A port that is taken is better told here than from a log.
@@ -174,15 +202,24 @@ impl Up<'_> {
         let mut child = self.spawn(Part::Serve, &[])?;
         let deadline = Instant::now() + READY;
         loop {
-            self.still_lives(&mut child, deadline)?;
+            self.still_lives(&mut child)?;
+            let mut reason = None;
             // Ours, and not another program that happens to answer at this address.
             if self
                 .data
                 .running(Part::Serve)?
                 .is_some_and(|found| found.id() == child.process.id())
-                && self.answers(Part::Serve).await
             {
-                return Ok(());
+                match self.readiness(Part::Serve).await {
+                    Ok(_) => return Ok(()),
+                    Err(said) => reason = said,
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(self.too_late(Part::Serve, reason));
+            }
+            if let Some(reason) = reason {
+                progress.say(&format!("the control plane waits: {reason}"));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -204,12 +241,15 @@ impl Up<'_> {
         let mut child = self.spawn(Part::Gateway, flags)?;
         let deadline = Instant::now() + READY;
         loop {
-            self.still_lives(&mut child, deadline)?;
+            self.still_lives(&mut child)?;
             let found = self.data.running(Part::Gateway)?;
             if found.is_some_and(|found| found.id() == child.process.id())
-                && self.answers(Part::Gateway).await
+                && self.readiness(Part::Gateway).await.is_ok()
             {
                 break;
+            }
+            if Instant::now() > deadline {
+                return Err(self.too_late(Part::Gateway, None));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -277,7 +317,7 @@ impl Up<'_> {
         })
     }
 
-    fn still_lives(&self, child: &mut Started, deadline: Instant) -> Result {
+    fn still_lives(&self, child: &mut Started) -> Result {
         let noun = child.part.noun();
         let ended = child
             .process
@@ -292,13 +332,6 @@ impl Up<'_> {
                     log.display()
                 )),
             );
-        }
-        if Instant::now() > deadline {
-            let seconds = READY.as_secs();
-            return Err(CliError::new(format!(
-                "the {noun} is not ready after {seconds} s; it goes on trying"
-            ))
-            .hint(format!("its log is {}", log.display())));
         }
         Ok(())
     }
