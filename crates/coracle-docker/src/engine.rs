@@ -31,7 +31,7 @@ const LEAST_MEMORY: ByteSize = ByteSize::mib(6);
 
 /// Docker Engine as Coracle's engine.
 pub struct DockerEngine {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl std::fmt::Debug for DockerEngine {

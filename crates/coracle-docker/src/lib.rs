@@ -54,9 +54,11 @@ mod restart;
 mod session;
 mod state;
 mod stats;
+mod storage;
 mod subnet;
 mod volume;
 
 pub use config::{CacheLimit, DockerConfig};
 pub use engine::DockerEngine;
 pub use halt::stop_pods;
+pub use storage::Storage;

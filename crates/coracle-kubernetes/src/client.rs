@@ -20,11 +20,17 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Words of the API server that are passed on.
 const WORDS: usize = 600;
 
+fn refused(error: &dyn std::error::Error) -> EngineError {
+    EngineError::Refused(format!("the way to the cluster: {}", chain(error)))
+}
+
 /// Makes the client. Nothing is asked yet: the API server need not be up.
 pub(crate) async fn client(config: &KubernetesConfig) -> Result<Client, EngineError> {
-    let refused = |error: &dyn std::error::Error| {
-        EngineError::Refused(format!("the way to the cluster: {}", chain(error)))
-    };
+    Client::try_from(way(config).await?).map_err(|e| refused(&e))
+}
+
+/// Which API server, and as whom.
+pub(crate) async fn way(config: &KubernetesConfig) -> Result<Config, EngineError> {
     let mut access = match &config.access {
         Access::Infer => Config::infer().await.map_err(|e| refused(&e))?,
         Access::InCluster => Config::incluster().map_err(|e| refused(&e))?,
@@ -40,7 +46,7 @@ pub(crate) async fn client(config: &KubernetesConfig) -> Result<Client, EngineEr
         }
     };
     access.connect_timeout = Some(CONNECT);
-    Client::try_from(access).map_err(|e| refused(&e))
+    Ok(access)
 }
 
 /// An error and what caused it, in one line.

@@ -101,6 +101,23 @@ fn parts(image: &str) -> Parts<'_> {
     }
 }
 
+/// Does a registry answer this machine?
+pub(crate) async fn registry_answers(host: &str) -> Result<(), String> {
+    let client = Client::builder().timeout(PATIENCE).build();
+    let client = client.map_err(|error| error.to_string())?;
+    let url = format!("{}://{host}/v2/", scheme(host));
+    match client.get(url).send().await {
+        // Without credentials it asks for them, which shows that it is there.
+        Ok(answer)
+            if answer.status().is_success() || answer.status() == StatusCode::UNAUTHORIZED =>
+        {
+            Ok(())
+        }
+        Ok(answer) => Err(format!("it answers with {}", answer.status())),
+        Err(error) => Err(error.without_url().to_string()),
+    }
+}
+
 /// Registries of this machine and of private addresses by number speak plain HTTP, as container runtimes assume for
 /// loopback; all others TLS.
 fn scheme(host: &str) -> &'static str {

@@ -20,13 +20,16 @@
 //! | `observe` | watches |
 //! | `project`, `volume` | namespaces, claims |
 //! | `logs`, `session`, `stats`, `node` | what is asked of running pods, and of nodes |
+//! | [`diagnosis`], [`stop_pods`] | without an engine: what is wrong; everything stopped |
 //! | `image` | images, asked from their registries |
 
 mod client;
 pub mod config;
+pub mod diagnosis;
 mod discovery;
 mod engine;
 mod facts;
+mod halt;
 mod image;
 mod logs;
 mod naming;
@@ -47,3 +50,4 @@ mod volume;
 
 pub use config::KubernetesConfig;
 pub use engine::KubernetesEngine;
+pub use halt::stop_pods;

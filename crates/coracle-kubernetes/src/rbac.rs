@@ -147,6 +147,12 @@ pub const RULES: &[Rule] = &[
         "drains of nodes leave enough pods",
     ),
     rule(
+        "storage.k8s.io",
+        "storageclasses",
+        &["list"],
+        "to tell by `coracle doctor` whether volumes can be made",
+    ),
+    rule(
         "metrics.k8s.io",
         "pods",
         &["get", "list"],

@@ -109,11 +109,19 @@ impl DataDir {
     }
 
     fn unusable(&self, error: &io::Error) -> CliError {
-        CliError::caused(
+        let failed = CliError::caused(
             format!("the data directory {} cannot be used", self.0.display()),
             error,
-        )
-        .hint("name one that you may write to with --data-dir")
+        );
+        let owner = std::fs::metadata(&self.0).ok().map(|found| found.uid());
+        let user = rustix::process::geteuid().as_raw();
+        match owner {
+            Some(owner) if error.kind() == io::ErrorKind::PermissionDenied && owner != user => {
+                let in_pod = env_vars::read(env_vars::IN_CLUSTER).is_some();
+                failed.hint(strangers_folder(owner, user, in_pod))
+            }
+            _ => failed.hint("name one that you may write to with --data-dir"),
+        }
     }
 
     /// Makes the folder and those that every process needs, for their owner only.
@@ -255,6 +263,18 @@ impl DataDir {
     }
 }
 
+/// What to do about a folder of another user.
+fn strangers_folder(owner: u32, user: u32, in_pod: bool) -> String {
+    let whose = format!("it belongs to user {owner}, and this process is user {user}");
+    if in_pod {
+        format!(
+            "{whose}: the volume's storage class does not give it to the pod's group. Set persistence.ownerImage of the Helm chart, use another class, or `chown {user}` the folder on its node"
+        )
+    } else {
+        format!("{whose}: name one that you may write to with --data-dir, or run this as its owner")
+    }
+}
+
 fn private_file(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
@@ -389,6 +409,22 @@ mod tests {
         assert!(data.running(Part::Gateway).unwrap().is_some());
         drop(new);
         assert!(data.running(Part::Gateway).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_strangers_folder_is_told_with_what_to_do() {
+        let pod = strangers_folder(0, 10_007, true);
+        for word in [
+            "user 0",
+            "user 10007",
+            "persistence.ownerImage",
+            "chown 10007",
+        ] {
+            assert!(pod.contains(word), "{word}: {pod}");
+        }
+        let machine = strangers_folder(0, 1000, false);
+        assert!(machine.contains("--data-dir"), "{machine}");
+        assert!(!machine.contains("Helm"), "{machine}");
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl KubernetesSettings {
         }
     }
 
+    /// Is this process a pod of the platform's own cluster, as the Helm chart makes it?
+    pub(crate) fn in_pod(&self) -> bool {
+        self.namespace.is_some() && env_vars::read(env_vars::IN_CLUSTER).is_some()
+    }
+
     fn pod_security(&self) -> PodSecurity {
         match self.pod_security {
             PodSecurityLevel::Restricted => PodSecurity::Restricted {
@@ -126,7 +131,8 @@ pub(crate) async fn open(
     }
 }
 
-fn kubernetes(
+/// What the Kubernetes engine is told.
+pub(crate) fn kubernetes(
     settings: &PlatformSettings,
     id: &str,
     supervisor: &Supervisor,

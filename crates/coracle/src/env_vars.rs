@@ -65,6 +65,8 @@ pub(crate) const LED_BEFORE: &str = "CORACLE_LED_BEFORE";
 pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";
 /// How much Docker may keep to make builds faster.
 pub(crate) const BUILD_CACHE: &str = "CORACLE_BUILD_CACHE";
+/// Set by Kubernetes in every pod.
+pub(crate) const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// The domain that applications are served under.
 pub(crate) const DOMAIN: &str = "CORACLE_DOMAIN";
 /// The password of user `admin`, at the very first start only.

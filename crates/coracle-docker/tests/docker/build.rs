@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Ground, docker, quiet, replicas, web};
+use crate::ground::{Ground, docker, project, quiet, replicas, web};
 use async_trait::async_trait;
 use coracle_engine::build::{
-    BuildEvent, BuildLimits, BuildRequest, BuiltImage, RegistryCredentials, StepState,
+    BuildEvent, BuildLimits, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
+    StepState,
 };
 use coracle_engine::{Engine as _, EngineError};
 use coracle_model::env::Secret;
@@ -330,4 +331,50 @@ async fn an_image_is_pulled_with_a_login_and_refused_without() {
     fresh.engine.remove_image(&image).await.unwrap();
     forget();
     assert!(!docker(&["images", "-q", "coracle-test:1"]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_whose_image_is_gone_pulls_it_with_what_its_project_was_given() {
+    let hub = Hub::new().await;
+    let mut ground = Ground::new().await;
+    let image = hub.image("default/own:1");
+    let source = folder(&[("Dockerfile", "FROM coracle-test:1\nLABEL c=d\n")]);
+    let (result, _) = build(&ground, request("own", &source, image.clone())).await;
+    let reference = result.unwrap().reference;
+    for name in [&image, &reference] {
+        quiet(&["rmi", "-f", name.as_str()]);
+    }
+    let give = |token: &str| PullCredentials {
+        host: hub.host.clone(),
+        credentials: credentials(token),
+    };
+    ground
+        .engine
+        .set_pull_credentials(&project(), &give("wrong"))
+        .await
+        .unwrap();
+    let mut workload = web("own", replicas(1));
+    workload.template.image = reference.clone();
+    ground.apply(workload).await;
+    let refused = |seen: &crate::ground::Seen| {
+        let pods = seen.of("own");
+        let mut reasons = pods.iter().filter_map(|pod| pod.status.reason.as_deref());
+        reasons.any(|reason| reason.contains("login"))
+    };
+    ground.seen.until("it is refused", refused).await;
+    ground
+        .engine
+        .set_pull_credentials(&project(), &give(TOKEN))
+        .await
+        .unwrap();
+    ground.ready("own", 1).await;
+    ground
+        .engine
+        .remove(&crate::ground::workload_id("own"))
+        .await
+        .unwrap();
+    ground.gone("own").await;
+    for name in [&image, &reference] {
+        quiet(&["rmi", "-f", name.as_str()]);
+    }
 }

@@ -5,30 +5,33 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use coracle_control::leading::LeaderRecord;
-use coracle_docker::{DockerConfig, DockerEngine};
-use coracle_engine::Engine as _;
-use coracle_task::Supervisor;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::data_dir::{DataDir, Part};
 use crate::error::{CliError, Result, chain};
-use crate::settings::{DataDirArg, PlatformSettings, StoreKind};
+use crate::settings::{EngineKind, PlatformArgs, PlatformSettings, StoreKind};
 use crate::store::PlatformStore;
 use crate::table::{Cell, Table, bytes};
 
+mod engine;
+
 /// How long one check may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long etcd may take to say why it does not answer: as long as one of several members is tried after the other.
+const ETCD_PATIENCE: Duration = Duration::from_secs(20);
 /// Less room than this is a fault.
 const LEAST_ROOM: u64 = 512 << 20;
 /// Less room than this is worth a word.
 const LITTLE_ROOM: u64 = 4 << 30;
 
-/// Check Docker, ports, disk, store and registry, and say how to mend what is wrong
+/// Check Docker or the cluster, ports, disk, store and registry, and say how to mend what is wrong
+///
+/// What `coracle up` was told is remembered; what `coracle serve` is told by flags, tell doctor too.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
-    place: DataDirArg,
+    platform: PlatformArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,21 +86,26 @@ impl Check {
 }
 
 pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result {
-    let data = args.place.resolve()?;
-    let mut checks = vec![docker().await, data_dir(&data), room("disk", data.path())];
-    let settings = match PlatformSettings::read(&data.settings()) {
-        Ok(settings) => settings.unwrap_or_default(),
-        Err(error) => {
-            checks.push(Check::of_error("settings", error));
-            PlatformSettings::default()
-        }
-    };
-    checks.push(match settings.store {
-        StoreKind::Embedded => store(&data),
-        StoreKind::Etcd => etcd(&data, &settings).await,
+    let data = args.platform.place.resolve()?;
+    let mut checks = Vec::new();
+    let remembered = PlatformSettings::read(&data.settings()).unwrap_or_else(|error| {
+        checks.push(Check::of_error("settings", error));
+        None
     });
-    for part in [Part::Serve, Part::Gateway] {
-        checks.push(process(&data, &settings, part));
+    let settings = PlatformSettings::choose(&args.platform, remembered)?;
+    let (store, id) = match settings.store {
+        StoreKind::Embedded => (store(&data), None),
+        StoreKind::Etcd => etcd(&data, &settings).await,
+    };
+    match settings.engine {
+        EngineKind::Docker => checks.push(engine::docker().await),
+        EngineKind::Kubernetes => checks.extend(engine::cluster(&data, &settings, id).await),
+    }
+    checks.extend([data_dir(&data), room("disk", data.path()), store]);
+    checks.push(process(&data, &settings, Part::Serve));
+    // In a pod the gateways are pods of their own.
+    if !settings.kubernetes.in_pod() {
+        checks.push(process(&data, &settings, Part::Gateway));
     }
     checks.push(api(&data, &settings).await);
     checks.push(registry(&data, &settings).await);
@@ -128,44 +136,16 @@ fn table(checks: &[Check]) -> Table {
     table
 }
 
-async fn docker() -> Check {
-    const WHAT: &str = "docker";
-    let supervisor = Supervisor::new("doctor");
-    let asked = async {
-        let config = DockerConfig::new("coracle-doctor", supervisor.clone());
-        let engine = DockerEngine::connect(config).await?;
-        let version = engine.ping().await?;
-        let node = engine.nodes().await?.into_iter().next();
-        coracle_engine_result(version.software, node)
-    };
-    let answer = tokio::time::timeout(PATIENCE, asked).await;
-    supervisor.shutdown(Duration::from_millis(100)).await;
-    match answer {
-        Ok(Ok(found)) => Check::ok(WHAT, found),
-        Ok(Err(error)) => Check::fail(
-            WHAT,
-            chain(&error),
-            "install it with `apt-get install docker.io`, start it with `systemctl start docker`, and let this user use it (`usermod -aG docker USER`)",
-        ),
-        Err(_elapsed) => Check::fail(
-            WHAT,
-            format!("no answer within {} s", PATIENCE.as_secs()),
-            "look into its log: journalctl -u docker",
-        ),
+/// What so much free room means.
+fn of_room(what: &'static str, free: u64, found: String) -> Check {
+    let mend = "make room: `docker system df` shows what Docker has";
+    if free < LEAST_ROOM {
+        Check::fail(what, found, mend)
+    } else if free < LITTLE_ROOM {
+        Check::warn(what, found, mend)
+    } else {
+        Check::ok(what, found)
     }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "tells the block's error type")]
-fn coracle_engine_result(
-    software: String,
-    node: Option<coracle_model::node::Node>,
-) -> std::result::Result<String, coracle_engine::EngineError> {
-    Ok(match node {
-        Some(node) if !node.status.runtime.is_empty() => {
-            format!("{}, {}", node.status.runtime, node.status.os)
-        }
-        _ => software,
-    })
 }
 
 fn data_dir(data: &DataDir) -> Check {
@@ -209,14 +189,7 @@ fn room(what: &'static str, path: &Path) -> Check {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let told = format!("{} free at {shown}", bytes(free));
-            let mend = "make room: `docker system df` shows what Docker has";
-            if free < LEAST_ROOM {
-                Check::fail(what, told, mend)
-            } else if free < LITTLE_ROOM {
-                Check::warn(what, told, mend)
-            } else {
-                Check::ok(what, told)
-            }
+            of_room(what, free, told)
         }
     }
 }
@@ -237,24 +210,32 @@ fn store(data: &DataDir) -> Check {
     }
 }
 
-/// Does etcd answer, and who leads?
-async fn etcd(data: &DataDir, settings: &PlatformSettings) -> Check {
+/// Does etcd answer, does it take writes, and who leads? Also the platform's id, which stands there.
+async fn etcd(data: &DataDir, settings: &PlatformSettings) -> (Check, Option<String>) {
     const WHAT: &str = "store";
-    let opened = match tokio::time::timeout(PATIENCE, PlatformStore::open(data, settings)).await {
+    let opening = PlatformStore::open(data, settings);
+    let opened = match tokio::time::timeout(ETCD_PATIENCE, opening).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return Check::of_error(WHAT, error.error()),
+        Ok(Err(error)) => return (Check::of_error(WHAT, error), None),
         Err(_elapsed) => {
             let found = format!(
                 "etcd does not answer at {}",
                 settings.etcd.endpoints.join(",")
             );
-            return Check::fail(WHAT, found, "see that its members run and can be reached");
+            let mend = "see that its members run and can be reached";
+            return (Check::fail(WHAT, found, mend), None);
         }
     };
     let store = opened.as_store();
     let found = format!("etcd at {}", settings.etcd.endpoints.join(","));
+    let writable = store.writable().await;
     let leader = store.get(coracle_control::keys::LEADER).await;
     let check = match leader {
+        Ok(_) if let Err(error) = &writable => Check::fail(
+            WHAT,
+            format!("etcd is read, but takes no writes: {error}"),
+            "",
+        ),
         Ok(Some(entry)) => {
             let record = serde_json::from_slice::<LeaderRecord>(&entry.value);
             let name = record.map(|record| record.name).unwrap_or_default();
@@ -267,8 +248,14 @@ async fn etcd(data: &DataDir, settings: &PlatformSettings) -> Check {
         ),
         Err(error) => Check::fail(WHAT, error.to_string(), ""),
     };
+    let platform = store.get(coracle_control::keys::PLATFORM).await;
+    let id = platform.ok().flatten().and_then(|entry| {
+        let record: serde_json::Value = serde_json::from_slice(&entry.value).ok()?;
+        let id = record.pointer("/object/id").or(record.pointer("/id"))?;
+        Some(id.as_str()?.to_owned())
+    });
     opened.close().await;
-    check
+    (check, id)
 }
 
 /// Runs it and answers its port, or is the port free for it?
@@ -324,8 +311,17 @@ async fn api(data: &DataDir, settings: &PlatformSettings) -> Check {
     let log = data.log(Part::Serve);
     let mend = format!("look into {}", log.display());
     match get(format!("{}/readyz", settings.url())).await {
-        Ok(answer) if answer.status().is_success() => Check::ok(WHAT, "ready"),
-        Ok(answer) => Check::fail(WHAT, format!("answers with {}", answer.status()), mend),
+        Ok(answer) => {
+            let status = answer.status();
+            // Its own words say why not.
+            let said = answer.text().await.unwrap_or_default();
+            let said = said.trim();
+            match status.is_success() {
+                true if said == "ready" => Check::ok(WHAT, said),
+                true => Check::warn(WHAT, said, mend),
+                false => Check::fail(WHAT, format!("answers with {status}: {said}"), mend),
+            }
+        }
         Err(error) => Check::fail(WHAT, error, mend),
     }
 }
