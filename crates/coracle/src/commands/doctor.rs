@@ -216,7 +216,7 @@ async fn etcd(data: &DataDir, settings: &PlatformSettings) -> (Check, Option<Str
     let opening = PlatformStore::open(data, settings);
     let opened = match tokio::time::timeout(ETCD_PATIENCE, opening).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return (Check::of_error(WHAT, error), None),
+        Ok(Err(error)) => return (Check::of_error(WHAT, error.error()), None),
         Err(_elapsed) => {
             let found = format!(
                 "etcd does not answer at {}",
