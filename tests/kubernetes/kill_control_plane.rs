@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use coracle_e2e::{Builds, Cluster, Load, Part, Person, Source, TEST_IMAGE};
+use coracle_e2e::{Builds, Cluster, Load, ONE_POD, Part, Person, Source, TEST_IMAGE};
 
 const KILLS: u64 = 6;
 /// A kill comes within this time: a deploy takes about as long.
@@ -24,7 +24,7 @@ async fn killed_at_random_moments_it_converges_and_leaks_nothing() {
     let image = cluster.push(&Source::page("steady"), "steady", "1");
     cluster.deploy("steady", &image).await.ok();
     let host = cluster.host("steady");
-    let load = Load::start(cluster.http(), &host, "/", 20, 100);
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD, 100);
     load.more(20).await;
     // Logged in before anything is killed: the first question logs in, and that one must be answered.
     cluster.api().await;

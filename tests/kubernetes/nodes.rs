@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use coracle_e2e::{Cluster, LONG, Load, Machine, Source, VERY_LONG, until, until_ok};
+use coracle_e2e::{Cluster, LONG, Load, Machine, ONE_POD, Source, VERY_LONG, until, until_ok};
 use serde_json::Value;
 
 fn text(value: &Value) -> &str {
@@ -41,8 +41,8 @@ async fn a_node_is_cordoned_and_drained_under_load() {
     let (node, host) = (nodes.last().unwrap(), cluster.host("shop"));
     // Whatever comes of it, others need the node.
     let _open = Opened(&cluster, node);
-    let load = Load::start(cluster.http(), &host, "/", 20, 100);
-    let slow = Load::start(cluster.http(), &host, "/cgi-bin/slow?0.7", 4, 4);
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD - 3, 100);
+    let slow = Load::start(cluster.http(), &host, "/cgi-bin/slow?0.7", 3, 3);
     load.more(50).await;
 
     cluster.run(&["nodes", "cordon", node]).await.ok();
@@ -103,7 +103,7 @@ async fn a_node_is_lost_and_comes_back() {
         eprintln!("skipped: no node of this cluster can be stopped from here");
         return;
     };
-    let load = Load::start(cluster.http(), &host, "/", 20, 50);
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD, 50);
     load.more(50).await;
 
     machine.stop();
@@ -141,8 +141,11 @@ async fn a_node_is_lost_and_comes_back() {
         );
     }
     // What was under way to the lost machine has no answer; those who come later get theirs.
-    assert!(tally.failed <= 20, "more than one per connection");
-    let load = Load::start(cluster.http(), &host, "/", 20, 100);
+    assert!(
+        tally.failed <= u64::from(ONE_POD),
+        "more than one per connection"
+    );
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD, 100);
     load.more(200).await;
     load.stop().await.nothing_failed("after the replacement");
 
@@ -164,7 +167,7 @@ async fn a_node_is_lost_and_comes_back() {
 }
 
 async fn load_is_clean(cluster: &Cluster, host: &str) {
-    let load = Load::start(cluster.http(), host, "/", 20, 100);
+    let load = Load::start(cluster.http(), host, "/", ONE_POD, 100);
     load.more(100).await;
     load.stop().await.nothing_failed("with all nodes again");
 }

@@ -1,11 +1,12 @@
 //! Releases of images that were pushed to the platform's registry: nodes pull them, good ones take over without a
 //! failed request, bad ones change nothing.
 
-use coracle_e2e::{Cluster, Load, Source, Tally};
+use coracle_e2e::{Cluster, Load, ONE_POD, Source, Tally};
 use serde_json::Value;
 
-const CONNECTIONS: u32 = 30;
-const PER_SECOND: u32 = 200;
+/// Of these some ask for what takes a while: requests are under way whenever pods go.
+const SLOW: u32 = 3;
+const PER_SECOND: u32 = 150;
 
 async fn releases(cluster: &Cluster) -> Vec<Value> {
     let path = cluster.at("/apps/shop/releases");
@@ -36,9 +37,8 @@ async fn pushed_images_take_over_without_a_failed_request_and_come_back() {
     assert_eq!(cluster.get(&host, "/").await.body.trim(), "version 1");
     cluster.run(&["scale", "shop", "web=3"]).await.ok();
 
-    let load = Load::start(cluster.http(), &host, "/", CONNECTIONS, PER_SECOND);
-    // One that takes a while: requests are under way whenever pods go.
-    let slow = Load::start(cluster.http(), &host, "/cgi-bin/slow?0.7", 6, 6);
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD - SLOW, PER_SECOND);
+    let slow = Load::start(cluster.http(), &host, "/cgi-bin/slow?0.7", SLOW, SLOW);
     for version in 2..=3 {
         load.more(200).await;
         source.write("index.html", &format!("version {version}\n"));
@@ -89,7 +89,7 @@ async fn bad_releases_change_nothing_for_users() {
     let source = Source::page("good");
     let first = cluster.push(&source, "shop", "good");
     cluster.deploy("shop", &first).await.ok();
-    let load = Load::start(cluster.http(), &host, "/", CONNECTIONS, PER_SECOND);
+    let load = Load::start(cluster.http(), &host, "/", ONE_POD, PER_SECOND);
     load.more(100).await;
 
     source.write("index.html", "bad\n");

@@ -37,7 +37,7 @@ pub use disk::SmallDisk;
 pub use docker::{Docker, Made};
 pub use etcd::EtcdServer;
 pub use fleet::Fleet;
-pub use load::{Load, Tally};
+pub use load::{Load, ONE_POD, Tally};
 pub use person::{Builds, Person};
 pub use platform::{Options, Platform};
 pub use ports::{Held, free as free_port};

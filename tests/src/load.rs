@@ -17,6 +17,10 @@ use tokio::time::MissedTickBehavior;
 use crate::wait::{LONG, until};
 use crate::web::{Connection, Page};
 
+/// So many connections at once the test image takes without losing one: BusyBox's `httpd` has no longer queue, serves one
+/// request on each, and what its kernel drops there takes seconds to come again. For an app of one pod on a machine that may
+/// be busy.
+pub const ONE_POD: u32 = 9;
 /// So many failures and sorts of bodies are kept.
 const SHOWN: usize = 12;
 /// So much of a body tells one sort from another.

@@ -95,7 +95,9 @@ impl Default for Limits {
             buffer_bytes: 64 * 1024,
             head_timeout: Duration::from_secs(30),
             body_pause: Duration::from_secs(120),
-            connect_timeout: Duration::from_secs(3),
+            // A pod whose queue of connections is full drops the first packet. Linux sends it again after 1 s and after
+            // 3 s: the last one must have the time to be answered.
+            connect_timeout: Duration::from_millis(3500),
             pool_idle: Duration::from_secs(30),
             pool_per_pod: 128,
             attempts: 4,
