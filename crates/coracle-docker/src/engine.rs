@@ -7,6 +7,7 @@ use coracle_engine::build::{
     BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
 };
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use coracle_engine::wish::Wish;
 use coracle_engine::{
     Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
     VolumeInfo,
@@ -23,7 +24,7 @@ use crate::client::engine_error;
 use crate::config::DockerConfig;
 use crate::naming::SUFFIX_LENGTH;
 use crate::restart;
-use crate::state::{Core, Wish};
+use crate::state::Core;
 use crate::{build, cordon, image, logs, network, node, observe, session, stats, volume};
 
 /// Docker's least memory of a container.

@@ -14,12 +14,13 @@ use bollard::query_parameters::{
     InspectNetworkOptions, ListNetworksOptions, RemoveContainerOptions,
 };
 use coracle_engine::EngineError;
+use coracle_engine::wish::Wish;
 use coracle_model::name::ProjectName;
 use coracle_model::workload::PodId;
 
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
 use crate::facts::{PLATFORM, PROJECT};
-use crate::state::{Core, Wish};
+use crate::state::Core;
 use crate::subnet::Subnet;
 
 /// So many subnets are tried when others are quicker.

@@ -5,24 +5,11 @@
 //! known, so the answer may be given again and again.
 
 use chrono::{DateTime, Utc};
+use coracle_engine::wish::Wished;
 use coracle_model::name::PodName;
 use coracle_model::workload::WorkloadKind;
 
 use crate::facts::PodKind;
-
-/// What is wished for a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wished {
-    /// Pods of this kind and generation.
-    Run {
-        /// How many, and what their end means.
-        kind: WorkloadKind,
-        /// What they are made from.
-        generation: u64,
-    },
-    /// None.
-    Gone,
-}
 
 /// Where a pod stands, as far as planning is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use coracle_engine::wish::Wish;
 use coracle_model::name::PodName;
 use coracle_model::node::Scheduling;
 use coracle_model::pod::{Exit, ExitCause};
@@ -17,10 +18,10 @@ use crate::container::{Container, ContainerState};
 use crate::facts::{Facts, PodKind};
 use crate::naming;
 use crate::operate;
-use crate::plan::{Action, View, Wished, plan};
+use crate::plan::{Action, View, plan};
 use crate::pod::{Op, OpKind, Pod, Readiness, Run, RunKey};
 use crate::probe;
-use crate::state::{Core, State, Wish};
+use crate::state::{Core, State};
 
 /// Gives a pod back to the planner when its action ends, in whatever way.
 pub(crate) struct OpGuard {
@@ -273,26 +274,16 @@ impl Core {
             .map(|pod| pod.view(now))
             .collect();
         let wish = state.wishes.get(id).cloned();
-        let wished = match &wish {
-            None => None,
-            Some(Wish::Gone) => Some(Wished::Gone),
-            Some(Wish::Run(workload)) => Some(Wished::Run {
-                kind: workload.kind,
-                generation: workload.generation,
-            }),
-        };
+        let wished = wish.as_ref().map(Wish::wished);
         if matches!(wish, Some(Wish::Gone)) && views.is_empty() {
             state.wishes.remove(id);
             return;
         }
-        let workload = match wish {
-            Some(Wish::Run(workload)) => Some(workload),
-            _ => None,
-        };
+        let workload = wish.as_ref().and_then(Wish::workload);
         // A guard must not be dropped while the lock is held, so tasks are spawned after it.
         let mut spawn = Vec::new();
         for action in plan(wished, &id.name, &views) {
-            self.act(&mut state, id, workload.as_ref(), action, &mut spawn);
+            self.act(&mut state, id, workload, action, &mut spawn);
         }
         drop(state);
         for (guard, task) in spawn {

@@ -10,9 +10,11 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coracle_engine::EngineEvent;
+use coracle_engine::follow::{Beginning, follow};
+use coracle_engine::wish::Wish;
 use coracle_model::name::ProjectName;
 use coracle_model::node::{Node, Scheduling};
-use coracle_model::workload::{PodId, Workload, WorkloadId};
+use coracle_model::workload::{PodId, WorkloadId};
 use futures::stream::BoxStream;
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -66,15 +68,6 @@ pub(crate) struct State {
     pub(crate) freed: Arc<Notify>,
     events: broadcast::Sender<EngineEvent>,
     pub(crate) serial: u64,
-}
-
-/// What was wished last for a workload.
-#[derive(Clone, Debug)]
-pub(crate) enum Wish {
-    /// That it runs.
-    Run(Arc<Workload>),
-    /// That it has no pods.
-    Gone,
 }
 
 impl State {
@@ -252,26 +245,12 @@ impl Core {
 
     /// Everything that exists, then every change (the port's law 4).
     pub(crate) fn watch(self: &Arc<Self>) -> BoxStream<'static, EngineEvent> {
-        let (queue, receiver) = self.with(|state| (state.snapshot(), state.events.subscribe()));
-        let watcher = (Arc::clone(self), queue, receiver);
-        Box::pin(futures::stream::unfold(
-            watcher,
-            |(core, mut queue, mut receiver)| async move {
-                loop {
-                    if let Some(event) = queue.pop_front() {
-                        return Some((event, (core, queue, receiver)));
-                    }
-                    match receiver.recv().await {
-                        Ok(event) => return Some((event, (core, queue, receiver))),
-                        Err(broadcast::error::RecvError::Lagged(_)) => {
-                            (queue, receiver) =
-                                core.with(|state| (state.snapshot(), state.events.subscribe()));
-                            queue.push_front(EngineEvent::Reset);
-                        }
-                        Err(broadcast::error::RecvError::Closed) => return None,
-                    }
-                }
-            },
-        ))
+        let core = Arc::clone(self);
+        follow(move || {
+            Some(core.with(|state| Beginning {
+                all: state.snapshot(),
+                then: state.events.subscribe(),
+            }))
+        })
     }
 }

@@ -6,6 +6,7 @@
 //! | [`error`] | what can go wrong, typed |
 //! | [`stream`] | logs, sessions and byte streams |
 //! | [`build`] | what an image build is asked and tells |
+//! | [`wish`], [`follow`] | what every engine keeps of wishes, and how it is watched |
 //! | [`conformance`] | the laws as a suite that any engine is put through |
 //! | [`sim`] | a deterministic engine in memory, for tests |
 //! | [`fault`], [`flaky`] | faults to put between a caller and an engine, for tests |
@@ -16,8 +17,10 @@ pub mod engine;
 pub mod error;
 pub mod fault;
 pub mod flaky;
+pub mod follow;
 pub mod sim;
 pub mod stream;
+pub mod wish;
 
 pub use engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,

@@ -50,7 +50,7 @@ pub(crate) async fn way(config: &KubernetesConfig) -> Result<Config, EngineError
 }
 
 /// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -7,6 +7,7 @@ use coracle_engine::build::{
     BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
 };
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use coracle_engine::wish::Wish;
 use coracle_engine::{
     Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
     VolumeInfo,
@@ -22,7 +23,7 @@ use futures::stream::BoxStream;
 use crate::client;
 use crate::config::{KubernetesConfig, PodSecurity};
 use crate::facts::PodKind;
-use crate::state::{Core, Wish};
+use crate::state::Core;
 use crate::{image, logs, node, observe, operate, project, session, stats, volume};
 
 /// The least memory of a container that runtimes take.

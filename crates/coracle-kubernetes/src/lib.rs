@@ -15,22 +15,26 @@
 //! | `object` | from wishes to objects (pure) |
 //! | `phase` | from a pod to its status (pure) |
 //! | `plan` | from wish and objects to steps (pure) |
-//! | `state` | wishes and objects, and what watchers are told |
-//! | `reconcile`, `operate` | changes and what follows; the steps |
+//! | `told`, `changed` | from a workload to what watchers are told of it, and what somebody else changed (pure) |
+//! | `state`, `group` | wishes and objects: of all workloads, and of one |
+//! | `intake`, `reconcile`, `operate` | objects come in; what follows; the steps |
 //! | `observe` | watches |
 //! | `project`, `volume` | namespaces, claims |
 //! | `logs`, `session`, `stats`, `node` | what is asked of running pods, and of nodes |
 //! | [`diagnosis`], [`stop_pods`] | without an engine: what is wrong; everything stopped |
 //! | `image` | images, asked from their registries |
 
+mod changed;
 mod client;
 pub mod config;
 pub mod diagnosis;
 mod discovery;
 mod engine;
 mod facts;
+mod group;
 mod halt;
 mod image;
+mod intake;
 mod logs;
 mod naming;
 mod node;
@@ -46,6 +50,7 @@ mod reconcile;
 mod session;
 mod state;
 mod stats;
+mod told;
 mod volume;
 
 pub use config::KubernetesConfig;

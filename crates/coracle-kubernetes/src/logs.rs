@@ -28,6 +28,8 @@ use crate::state::Core;
 const LINES: usize = 256;
 /// A line's time takes so many bytes at most.
 const TIME_BYTES: usize = 40;
+/// Longer lines come in pieces.
+const MOST: usize = LogLine::MOST_BYTES + TIME_BYTES;
 
 type Lines = mpsc::Sender<Result<LogLine, EngineError>>;
 
@@ -204,9 +206,8 @@ impl Reader {
             .log_stream(&self.name, &parameters)
             .await
             .map_err(engine_error)?;
-        let mut log = log.compat();
-        while let Some(line) = read_line(&mut log).await {
-            let line = parse(&line);
+        let mut log = Log::of(log.compat());
+        while let Some(line) = log.line().await {
             if since.is_some_and(|since| line.at < since) {
                 continue;
             }
@@ -218,9 +219,46 @@ impl Reader {
     }
 }
 
+/// A log whose lines begin with their time.
+pub(crate) struct Log<R> {
+    from: R,
+    /// The piece before did not end its line.
+    goes_on: bool,
+}
+
+impl<R: AsyncBufRead + Unpin> Log<R> {
+    pub(crate) const fn of(from: R) -> Self {
+        Self {
+            from,
+            goes_on: false,
+        }
+    }
+
+    /// The next line, or a piece of one that is too long. What has no time is not the container's and is left out: kubelets
+    /// write complaints of their own between its lines, such as that the container is gone meanwhile.
+    pub(crate) async fn line(&mut self) -> Option<LogLine> {
+        loop {
+            let line = read_line(&mut self.from).await?;
+            let begins = !std::mem::replace(&mut self.goes_on, line.len() >= MOST);
+            if begins && time(&line).is_none() {
+                let words = String::from_utf8_lossy(&line);
+                tracing::debug!(%words, "a kubelet's own words in a log");
+                continue;
+            }
+            return Some(parse(&line));
+        }
+    }
+}
+
+fn time(line: &[u8]) -> Option<DateTime<Utc>> {
+    let end = line.iter().position(|b| *b == b' ');
+    let at = std::str::from_utf8(&line[..end.unwrap_or(line.len())]).ok()?;
+    let at = DateTime::parse_from_rfc3339(at).ok()?;
+    Some(at.with_timezone(&Utc))
+}
+
 /// A line without its end, or a piece of one that is too long. Nothing at the end of all.
-async fn read_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
-    const MOST: usize = LogLine::MOST_BYTES + TIME_BYTES;
+pub(crate) async fn read_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     loop {
         // A connection that breaks ends the log as its end does.
@@ -244,7 +282,8 @@ async fn read_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
     }
 }
 
-fn parse(line: &[u8]) -> LogLine {
+/// A line with its time before it.
+pub(crate) fn parse(line: &[u8]) -> LogLine {
     let text = String::from_utf8_lossy(line);
     let text = text.strip_suffix('\r').unwrap_or(&text);
     let (at, text) = text.split_once(' ').unwrap_or((text, ""));
@@ -274,5 +313,20 @@ mod tests {
         assert_eq!(line.at.timestamp_subsec_nanos(), 123_456_789);
         assert_eq!(parse(b"2026-11-23T10:00:00Z ").text, "");
         assert_eq!(parse(b"no time here").text, "no time here");
+    }
+    #[tokio::test]
+    async fn what_a_kubelet_says_is_not_the_containers() {
+        let long = "x".repeat(MOST);
+        let text = format!(
+            "2026-11-23T10:00:00Z one\nrpc error: code = Unknown desc = Error: No such container: 1\n2026-11-23T10:00:01Z {long}\n2026-11-23T10:00:02Z two\nunable to retrieve container logs"
+        );
+        let mut log = Log::of(text.as_bytes());
+        let mut lines = Vec::new();
+        while let Some(line) = log.line().await {
+            lines.push(line.text);
+        }
+        assert_eq!(lines[0], "one");
+        assert_eq!(lines[1].len() + lines[2].len(), MOST);
+        assert_eq!(lines[3..], ["two"]);
     }
 }

@@ -20,8 +20,9 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::facts::PLATFORM;
+use crate::group::{Group, PodRecord};
+use crate::intake::From;
 use crate::node;
-use crate::reconcile::From;
 use crate::state::{Core, Part};
 
 /// More warnings than this are forgotten at once: they are a help, not a record.
@@ -104,8 +105,8 @@ impl Own for Pod {
     }
     fn known(core: &Core) -> Vec<(Key, Option<String>)> {
         core.with(|state| {
-            let of = |(id, group): (&WorkloadId, &crate::state::Group)| {
-                let own = |(name, pod): (&String, &crate::state::PodRecord)| {
+            let of = |(id, group): (&WorkloadId, &Group)| {
+                let own = |(name, pod): (&String, &PodRecord)| {
                     ((id.clone(), name.clone()), pod.live.metadata.uid.clone())
                 };
                 group.pods.iter().map(own).collect::<Vec<_>>()
@@ -254,7 +255,7 @@ fn warned(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Wa
             state.warnings.clear();
         }
         state.warnings.insert(uid.clone(), message);
-        let of = |group: &crate::state::Group| {
+        let of = |group: &Group| {
             group
                 .pods
                 .values()

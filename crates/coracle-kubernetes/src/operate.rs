@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use coracle_engine::EngineError;
+use coracle_engine::wish::Wish;
 use coracle_model::workload::{Workload, WorkloadId, WorkloadKind};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
@@ -18,11 +19,13 @@ use serde_json::{Value, json};
 use crate::client::{self, apply, apply_own, engine_error, is_conflict, is_missing, within};
 use crate::discovery;
 use crate::facts::{NAME_PREFIX, SET};
+use crate::group::Group;
+use crate::intake::From;
 use crate::naming;
 use crate::object;
 use crate::project;
-use crate::reconcile::{From, stopping_now};
-use crate::state::{Core, Group, Wish};
+use crate::reconcile::stopping_now;
+use crate::state::Core;
 use crate::volume;
 
 /// What must be there before a pod can start.

@@ -16,23 +16,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use coracle_engine::wish::Wished;
 use coracle_model::workload::WorkloadKind;
 
 use crate::facts::PodKind;
-
-/// What is wished for a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wished {
-    /// Pods of this kind and generation.
-    Run {
-        /// How many, and what their end means.
-        kind: WorkloadKind,
-        /// What they are made from.
-        generation: u64,
-    },
-    /// None.
-    Gone,
-}
 
 /// A Deployment as far as planning is concerned.
 #[derive(Clone, Debug)]

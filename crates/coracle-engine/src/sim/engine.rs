@@ -18,16 +18,15 @@ use super::journal::Act;
 use super::pod::{Life, Stage, Then};
 use super::session::{self, PIPE_BYTES};
 use super::state::{Daemon, State};
-use super::watch::{self, Wish};
-use crate::build::{
-    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
-};
+use super::watch;
+use crate::build::{BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials};
 use crate::engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
 use crate::error::EngineError;
 use crate::fault::{Answer, Verb, unavailable};
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use crate::wish::Wish;
 
 impl SimEngine {
     /// Latency, faults, daemon and death that stand before every call.
@@ -205,7 +204,7 @@ impl Engine for SimEngine {
                 kind: workload.kind,
             });
             let id = workload.id.clone();
-            state.wish(&id, Wish::Run(Box::new(workload)));
+            state.wish(&id, Wish::Run(Arc::new(workload)));
             Ok(())
         })
         .await

@@ -4,7 +4,7 @@ use coracle_model::workload::{PodId, Workload, WorkloadId, WorkloadKind};
 
 use super::pod::{Readiness, SimPod, Stage, Then};
 use super::state::State;
-use super::watch::Wish;
+use crate::wish::Wish;
 
 impl State {
     /// Brings one workload to what was last wished for it. Without a wish nothing is touched (law 3).

@@ -1,24 +1,23 @@
 //! The engine's place in the world: its wishes, and who watches it.
 //!
 //! Theory of operation: a world outlives engines. A [`Seat`] is all that one engine has in memory; the next
-//! engine gets a new one and the old one's watchers see their stream end. Events go through one bounded
-//! broadcast; a watcher that was overtaken takes a snapshot and a new place in the broadcast under the same lock,
-//! so that nothing falls between them.
+//! engine gets a new one and the old one's watchers see their stream end.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Weak;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use coracle_model::node::{Node, NodeResources, NodeSpec, NodeStatus};
 use coracle_model::object::{Kind, Metadata};
 use coracle_model::pod::PodPhase;
-use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
-use futures::stream::{self, BoxStream, StreamExt as _};
+use coracle_model::workload::{ObservedPod, PodId, WorkloadId};
+use futures::stream::BoxStream;
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::Inner;
 use super::state::{Daemon, State};
 use crate::engine::EngineEvent;
+use crate::follow::{Beginning, follow};
+use crate::wish::Wish;
 
 /// What one engine has in memory.
 #[derive(Debug)]
@@ -30,13 +29,6 @@ pub(super) struct Seat {
     pub(super) events: broadcast::Sender<EngineEvent>,
     /// Everything that exists was read at least once: not before the daemon answered.
     pub(super) synced: bool,
-}
-
-/// The last wish for a workload.
-#[derive(Clone, Debug)]
-pub(super) enum Wish {
-    Run(Box<Workload>),
-    Gone,
 }
 
 impl State {
@@ -148,10 +140,7 @@ impl State {
     }
 
     /// Everything that exists, and a place in the broadcast behind it.
-    fn subscribe(
-        &self,
-        number: u64,
-    ) -> Option<(VecDeque<EngineEvent>, broadcast::Receiver<EngineEvent>)> {
+    fn begin(&self, number: u64) -> Option<Beginning> {
         let seat = self.seat.as_ref().filter(|seat| seat.number == number)?;
         let nodes = seat
             .nodes
@@ -161,46 +150,15 @@ impl State {
             .map(EngineEvent::Node);
         let pods = seat.told.values().cloned().map(EngineEvent::Pod);
         let synced = seat.synced.then_some(EngineEvent::Synced);
-        let all = nodes.chain(pods).chain(synced).collect();
-        Some((all, seat.events.subscribe()))
+        Some(Beginning {
+            all: nodes.chain(pods).chain(synced).collect(),
+            then: seat.events.subscribe(),
+        })
     }
 }
 
-struct Watcher {
-    world: Weak<Inner>,
-    seat: u64,
-    waiting: VecDeque<EngineEvent>,
-    receiver: broadcast::Receiver<EngineEvent>,
-}
-
 /// Law 4, for the engine with this seat. It ends when that engine's process dies.
-pub(super) fn watch(world: &std::sync::Arc<Inner>, number: u64) -> BoxStream<'static, EngineEvent> {
-    let Some((waiting, receiver)) = world.with(|state| state.subscribe(number)) else {
-        return stream::empty().boxed();
-    };
-    let watcher = Watcher {
-        world: std::sync::Arc::downgrade(world),
-        seat: number,
-        waiting,
-        receiver,
-    };
-    stream::unfold(watcher, |mut watcher| async move {
-        loop {
-            if let Some(event) = watcher.waiting.pop_front() {
-                return Some((event, watcher));
-            }
-            match watcher.receiver.recv().await {
-                Ok(event) => return Some((event, watcher)),
-                Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(_)) => {
-                    let world = watcher.world.upgrade()?;
-                    let (all, receiver) = world.with(|state| state.subscribe(watcher.seat))?;
-                    watcher.waiting = all;
-                    watcher.waiting.push_front(EngineEvent::Reset);
-                    watcher.receiver = receiver;
-                }
-            }
-        }
-    })
-    .boxed()
+pub(super) fn watch(world: &Arc<Inner>, number: u64) -> BoxStream<'static, EngineEvent> {
+    let world = Arc::downgrade(world);
+    follow(move || world.upgrade()?.with(|state| state.begin(number)))
 }

@@ -27,10 +27,11 @@ use super::wire::{self, give_input};
 use super::{Input, Output, PIECES, Wanted, channels, streams, word};
 use crate::client::{engine_error, is_conflict, is_missing, merge, within};
 use crate::facts::{ATTACHED, PodKind};
+use crate::group::{Held, attached};
+use crate::intake::From;
 use crate::object::CONTAINER;
 use crate::phase;
-use crate::reconcile::From;
-use crate::state::{Core, Held, attached};
+use crate::state::Core;
 
 /// For the pod of a one-off command to run: its image may have to be pulled.
 const START: Duration = Duration::from_mins(10);

@@ -1,0 +1,166 @@
+//! All that there is of one workload, and how the planner sees it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use coracle_engine::wish::{Wish, Wished};
+use coracle_model::workload::{ObservedPod, PodId};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::time::Instant;
+
+use crate::changed::{Change, changed};
+use crate::facts::{ATTACHED, Facts, SET, annotation, label, moment, stopping_since};
+use crate::phase;
+use crate::plan::{JobView, PodView, SetView, View};
+
+/// A Deployment or Job that is there.
+#[derive(Debug)]
+pub(crate) struct Held<K> {
+    pub(crate) facts: Facts,
+    pub(crate) live: Arc<K>,
+    pub(crate) version: u64,
+    /// We asked for its deletion.
+    pub(crate) deleting: bool,
+}
+
+/// A pod that is there.
+#[derive(Debug)]
+pub(crate) struct PodRecord {
+    pub(crate) facts: Facts,
+    pub(crate) live: Arc<Pod>,
+    pub(crate) version: u64,
+    pub(crate) drained: bool,
+    pub(crate) deleting: bool,
+}
+
+/// Why a wish is not done, and when it is tried again.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) reason: String,
+    pub(crate) definite: bool,
+    pub(crate) tries: u32,
+    pub(crate) retry_at: Instant,
+}
+
+/// All that there is of a workload.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) wish: Option<Wish>,
+    pub(crate) sets: BTreeMap<String, Held<Deployment>>,
+    pub(crate) jobs: BTreeMap<String, Held<Job>>,
+    pub(crate) pods: BTreeMap<String, PodRecord>,
+    pub(crate) trouble: Option<Trouble>,
+    /// Objects (by uid) that have all that stands beside them.
+    pub(crate) furnished: BTreeSet<String>,
+    /// Somebody is at it.
+    pub(crate) busy: bool,
+    /// Something changed while somebody was at it.
+    pub(crate) again: bool,
+    /// What watchers were told last.
+    pub(crate) published: BTreeMap<PodId, ObservedPod>,
+}
+
+impl Group {
+    pub(crate) fn wished(&self) -> Option<Wished> {
+        self.wish.as_ref().map(Wish::wished)
+    }
+
+    /// `answers` says whether a node does.
+    pub(crate) fn view(&self, answers: impl Fn(&str) -> bool) -> View {
+        let sets = self.sets.iter().map(|(name, set)| SetView {
+            name: name.clone(),
+            generation: set.facts.generation,
+            replicas: set
+                .live
+                .spec
+                .as_ref()
+                .and_then(|s| s.replicas)
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(1),
+            stopping: stopping_since(&set.live.metadata),
+            deleting: set.deleting || set.live.metadata.deletion_timestamp.is_some(),
+            taken: matches!(changed(&set.live), Some(Change::Replicas(_))),
+        });
+        let jobs = self.jobs.iter().map(|(name, job)| JobView {
+            name: name.clone(),
+            generation: job.facts.generation,
+            kind: job.facts.kind,
+            deleting: job.deleting || job.live.metadata.deletion_timestamp.is_some(),
+        });
+        let pods = self.pods.iter().map(|(name, pod)| {
+            let meta = &pod.live.metadata;
+            let owners = meta.owner_references.as_deref().unwrap_or_default();
+            PodView {
+                name: name.clone(),
+                generation: pod.facts.generation,
+                kind: pod.facts.kind,
+                set: label(meta, SET).map(str::to_owned),
+                owned: owners.iter().any(|owner| owner.controller == Some(true)),
+                leaving: stopping_since(meta),
+                deleting: pod.deleting || meta.deletion_timestamp.is_some(),
+                ended: phase::has_ended(&pod.live),
+                ready: phase::is_ready(&pod.live),
+                served: pod.facts.port.is_some() && phase::has_answered(&pod.live),
+                drained: pod.drained,
+                drain: pod.facts.drain(),
+                created: meta
+                    .creation_timestamp
+                    .as_ref()
+                    .map(moment)
+                    .unwrap_or_default(),
+                lost: lost(&pod.live, &answers),
+            }
+        });
+        View {
+            sets: sets.collect(),
+            jobs: jobs.collect(),
+            pods: pods.collect(),
+        }
+    }
+
+    /// The Deployment, Job or pod name in the cluster of a pod as it is told outside.
+    pub(crate) fn find(&self, id: &PodId) -> Option<&PodRecord> {
+        let mine = self
+            .pods
+            .iter()
+            .filter(|(name, pod)| pod.facts.pod_id(name).as_ref() == Some(id));
+        // A task that the cluster began again has two: the younger one counts.
+        mine.map(|(_, pod)| pod).max_by_key(|pod| {
+            (
+                pod.live.metadata.deletion_timestamp.is_none(),
+                pod.live.metadata.creation_timestamp.clone(),
+            )
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+            && self.jobs.is_empty()
+            && self.pods.is_empty()
+            && self.published.is_empty()
+            && !self.busy
+    }
+}
+
+/// A node that does not answer is given so long beyond the grace of what should end there.
+const UNHEARD: chrono::Duration = chrono::Duration::seconds(30);
+
+/// From when on a pod that is being deleted is not waited for, because its node does not answer. Never with a volume,
+/// which the pod may still write to.
+fn lost(pod: &Pod, answers: &impl Fn(&str) -> bool) -> Option<DateTime<Utc>> {
+    // The moment when its grace is over.
+    let end = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
+    let spec = pod.spec.as_ref()?;
+    let node = spec.node_name.as_deref()?;
+    let mut volumes = spec.volumes.iter().flatten();
+    let writes = volumes.any(|volume| volume.persistent_volume_claim.is_some());
+    (!writes && !answers(node)).then(|| end + UNHEARD)
+}
+
+/// Is somebody attached to a Job?
+pub(crate) fn attached(job: &Job) -> bool {
+    annotation(&job.metadata, ATTACHED).is_some()
+}
