@@ -29,6 +29,7 @@ pub mod plan;
 pub mod prune;
 pub mod scan;
 pub mod unpack;
+pub mod walk;
 
 pub use error::{Refusal, SourceError};
 pub use limits::{Limit, Limits};
@@ -37,3 +38,4 @@ pub use plan::{BuildPlan, plan};
 pub use prune::prune;
 pub use scan::{PackError, Scan, scan};
 pub use unpack::{Unpacked, unpack};
+pub use walk::{ArchiveFile, walk};

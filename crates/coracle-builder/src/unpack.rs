@@ -22,14 +22,14 @@ use crate::limits::{Limit, Limits};
 use crate::meter::{Abandonable, Expanded, Gauge, Incoming};
 
 /// Bytes read at once.
-const CHUNK_BYTES: usize = 64 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A compressed stream may ask for so much memory (as a power of two) to look back in. 16 MiB are enough for
 /// what `zstd -19` makes.
 const ZSTD_WINDOW_LOG: u32 = 24;
 
 /// Headers for each member: long name, long link and PAX, and the member's own.
-const HEADERS_PER_ENTRY: u64 = 4;
+pub(crate) const HEADERS_PER_ENTRY: u64 = 4;
 
 /// What was unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,7 +203,7 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 /// The stream without its compression.
-fn decompressed<'r, R: Read>(
+pub(crate) fn decompressed<'r, R: Read>(
     reader: &'r mut BufReader<R>,
     gauge: &Gauge,
 ) -> Result<Box<dyn Read + 'r>, SourceError> {
