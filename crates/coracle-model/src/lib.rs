@@ -15,6 +15,7 @@ pub mod build;
 pub mod domain;
 pub mod env;
 pub mod event;
+pub mod import;
 pub mod manifest;
 pub mod name;
 pub mod node;
