@@ -13,12 +13,14 @@
 //! | [`build_log`], [`upload`] | files |
 //! | [`registry_access`], [`image`] | what a project may do in the registry; how images are named |
 //! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
+//! | [`archive`], [`export`], [`import`] | from one platform to another |
 //! | [`settings`] | how this platform is set up |
 //! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
 //!
 //! And [`controllers`], which make it so.
 
 pub mod app;
+pub mod archive;
 pub mod build;
 pub mod build_log;
 pub mod control;
@@ -26,8 +28,10 @@ pub mod controllers;
 pub mod domain;
 pub mod env;
 pub mod error;
+pub mod export;
 pub mod feed;
 pub mod image;
+pub mod import;
 pub mod journal;
 pub mod keys;
 pub mod leading;

@@ -111,6 +111,14 @@ impl Batch {
         self.ops.push(Op::check(key, expected));
         self
     }
+
+    /// Would a store take so much in one write?
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`].
+    pub(crate) fn check_size(&self) -> Result<(), StoreError> {
+        coracle_store::validate_ops(&self.ops)
+    }
 }
 
 fn encode<T: Serialize>(key: &str, value: &T) -> Result<Bytes, OperationError> {

@@ -124,6 +124,13 @@ impl Vault {
         })
     }
 
+    /// With a key that was derived from something else.
+    pub(crate) fn of_key(key: &[u8; KEY_BYTES]) -> Self {
+        Self {
+            cipher: XChaCha20Poly1305::new(key.into()),
+        }
+    }
+
     /// Seals `secret` for `place`.
     ///
     /// # Errors
