@@ -232,6 +232,8 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
     (GET, "/api/v1/events", SignedIn),
     (GET, "/api/v1/activity", SignedIn),
     (GET, "/api/v1/system", Platform(Viewer)),
+    (GET, "/api/v1/export", Platform(Admin)),
+    (POST, "/api/v1/import", Platform(Admin)),
 ];
 
 /// What it takes to call a route; `None` for one that is not classified.

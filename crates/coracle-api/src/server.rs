@@ -25,8 +25,8 @@ use crate::connection::{self, ConnectionLimits};
 use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, env, events, exec, gateway, health, home, image, logs, metrics, node,
-    openapi, pod, project, release, session, system, token, user, volume,
+    activity, app, build, env, events, exec, export, gateway, health, home, image, import, logs,
+    metrics, node, openapi, pod, project, release, session, system, token, user, volume,
 };
 
 /// The largest JSON body, in bytes.
@@ -102,11 +102,13 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(events::follow))
         .routes(routes!(activity::list))
         .routes(routes!(system::read))
+        .routes(routes!(export::read))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         // Uploads have a bound of their own, which is kept while they are streamed.
         .merge(
             OpenApiRouter::new()
                 .routes(routes!(build::create))
+                .routes(routes!(import::create))
                 .layer(DefaultBodyLimit::disable()),
         )
 }

@@ -7,6 +7,7 @@ use coracle_control::Control;
 use coracle_model::env::Secret;
 use coracle_registry::Registry;
 use coracle_task::Supervisor;
+use tokio::sync::Mutex;
 
 use crate::credentials::Authentication;
 use crate::throttle::Throttle;
@@ -22,6 +23,8 @@ pub struct ApiState {
     pub(crate) supervisor: Supervisor,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) started: Instant,
+    /// Held by the import that is under way.
+    pub(crate) importing: Arc<Mutex<()>>,
 }
 
 /// Tells how the controllers are.
@@ -49,6 +52,7 @@ impl ApiState {
             supervisor,
             statuses,
             started: Instant::now(),
+            importing: Arc::default(),
         }
     }
 }

@@ -29,6 +29,7 @@ fn need(method: &str, path: &str) -> Need {
             Everywhere(Role::Viewer)
         }
         path if path.starts_with("/api/v1/nodes/{node}/") => Everywhere(Role::Admin),
+        "/api/v1/export" | "/api/v1/import" => Everywhere(Role::Admin),
         "/api/v1/projects" if !look => Everywhere(Role::Admin),
         "/api/v1/projects/{project}" if method == "put" => InProject(Role::Admin),
         "/api/v1/projects/{project}" if method == "delete" => Everywhere(Role::Admin),

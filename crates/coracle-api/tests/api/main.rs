@@ -12,6 +12,7 @@
 
 mod access;
 mod app;
+mod archive;
 mod build;
 mod build_log;
 mod connection;
@@ -21,8 +22,10 @@ mod documents;
 mod domain;
 mod env;
 mod events;
+mod export;
 mod gateway;
 mod hostile;
+mod import;
 mod logs;
 mod node;
 mod paging;
@@ -39,3 +42,4 @@ mod token;
 mod user;
 mod volume;
 mod wire;
+mod write_budget;

@@ -24,12 +24,16 @@ use coracle_model::workload::{
     Owner, PodId, PodTemplate, Resources, Workload, WorkloadId, WorkloadKind,
 };
 use coracle_registry::Registry;
+use coracle_store::Store;
 use coracle_store::embedded::{Embedded, EmbeddedConfig};
 use coracle_task::Supervisor;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::write_budget::Bounded;
+pub(crate) use crate::write_budget::WriteBudget;
 
 /// The longest that anything in a test is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -59,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) connections: ConnectionLimits,
     pub(crate) nodes: u8,
+    /// How much may be written, where a test bounds it.
+    pub(crate) writes: Option<WriteBudget>,
 }
 
 impl Default for Options {
@@ -69,6 +75,7 @@ impl Default for Options {
             statuses: Arc::new(Idle),
             connections: ConnectionLimits::default(),
             nodes: 1,
+            writes: None,
         }
     }
 }
@@ -150,6 +157,10 @@ impl Platform {
         let data = options.data_dir.unwrap_or_else(|| dir.path().to_owned());
         // The store has a folder of its own, so that a test can fill the disk of everything else.
         let store = Embedded::open(&dir.path().join("store"), EmbeddedConfig::default()).unwrap();
+        let store: Arc<dyn Store> = match options.writes {
+            Some(budget) => Arc::new(Bounded::new(store, budget)),
+            None => Arc::new(store),
+        };
         let supervisor = Supervisor::new("test");
         let world = SimWorld::new(SimConfig {
             latencies: fast(),
@@ -175,7 +186,7 @@ impl Platform {
         };
         let vault = Vault::open(&dir.path().join("keys/secret.key")).unwrap();
         let control = Control::open(
-            Arc::new(store),
+            store,
             Arc::new(world.engine()),
             vault,
             settings,
