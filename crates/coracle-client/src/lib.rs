@@ -5,6 +5,7 @@
 //! | [`client`], [`error`], [`page`] | requests and answers in general |
 //! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
 //! | [`logs`], [`events`], [`exec`] | streams |
+//! | [`export`], [`import`] | from one platform to another |
 //! | [`wait`] | until a build or a release has come to its end |
 
 pub mod activity;
@@ -15,7 +16,9 @@ pub mod env;
 pub mod error;
 pub mod events;
 pub mod exec;
+pub mod export;
 pub mod image;
+pub mod import;
 mod lines;
 pub mod logs;
 pub mod node;
