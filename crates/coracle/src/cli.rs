@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use coracle_model::name::ProjectName;
 
 use crate::commands::{
-    apps, builds, completions, deploy, doctor, domains, down, env, exec, images, logs, nodes, open,
-    pods, projects, ps, releases, scale, session, tokens, up, users, volumes,
+    apps, builds, completions, deploy, doctor, domains, down, env, exec, export, images, import,
+    logs, nodes, open, pods, projects, ps, releases, scale, session, tokens, up, users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -70,6 +70,8 @@ enum Verb {
     Builds(builds::BuildsArgs),
     Pods(pods::PodsArgs),
     Nodes(nodes::NodesArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
     Images(images::ImagesArgs),
     Volumes(volumes::VolumesArgs),
     Projects(projects::ProjectsArgs),
@@ -127,6 +129,8 @@ impl Verb {
             Self::Builds(args) => builds::run(args, context).await,
             Self::Pods(args) => pods::run(args, context).await,
             Self::Nodes(args) => nodes::run(args, context).await,
+            Self::Export(args) => Box::pin(export::run(args, context)).await,
+            Self::Import(args) => Box::pin(import::run(args, context)).await,
             Self::Images(args) => images::run(args, context).await,
             Self::Volumes(args) => volumes::run(args, context).await,
             Self::Projects(args) => projects::run(args, context).await,

@@ -79,6 +79,8 @@ pub(crate) const URL: &str = "CORACLE_URL";
 pub(crate) const TOKEN: &str = "CORACLE_TOKEN";
 /// The command line's own file.
 pub(crate) const CONFIG: &str = "CORACLE_CONFIG";
+/// The passphrase of the secrets in an export.
+pub(crate) const PASSPHRASE: &str = "CORACLE_PASSPHRASE";
 /// The project that commands are about.
 pub(crate) const PROJECT: &str = "CORACLE_PROJECT";
 /// No colours, when it is set to anything but nothing (<https://no-color.org>).
