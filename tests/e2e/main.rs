@@ -12,6 +12,7 @@ mod build_cache;
 mod commands;
 mod container_removed;
 mod engine_restart;
+mod export_import;
 mod followers;
 mod folder_to_url;
 mod gateway_alone;
