@@ -34,6 +34,7 @@ mod pod;
 mod project;
 mod registry_access;
 mod release;
+mod routes;
 mod server;
 mod session;
 mod state;
@@ -48,7 +49,6 @@ mod waiting;
 
 pub use connection::ConnectionLimits;
 pub use credentials::{Authentication, PlatformCredential};
-pub use openapi::document;
 pub use password::{PasswordError, hash_password};
 pub use registry_access::RegistryAccess;
 pub use server::{ServeError, serve, serve_registry, serve_within};

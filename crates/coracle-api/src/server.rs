@@ -17,12 +17,11 @@ use coracle_task::{CancellationToken, Drain, Supervisor};
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::access::guard;
 use crate::connection::{self, ConnectionLimits};
 use crate::error::{ApiError, REQUEST_ID, name_request};
+use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
     activity, app, build, env, events, exec, export, gateway, health, home, image, import, logs,
@@ -46,10 +45,9 @@ pub enum ServeError {
     Listen(#[source] std::io::Error),
 }
 
-/// Every route of the API that is in the document.
-pub(crate) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new()
-        .routes(routes!(home::page))
+/// The routes whose bodies are small.
+pub(crate) fn bounded<R: Routes>(into: R) -> R {
+    into.routes(routes!(home::page))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::read))
@@ -103,19 +101,18 @@ pub(crate) fn routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(activity::list))
         .routes(routes!(system::read))
         .routes(routes!(export::read))
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        // Uploads have a bound of their own, which is kept while they are streamed.
-        .merge(
-            OpenApiRouter::new()
-                .routes(routes!(build::create))
-                .routes(routes!(import::create))
-                .layer(DefaultBodyLimit::disable()),
-        )
+}
+
+/// The routes of uploads, which have a bound of their own: it is kept while they are streamed.
+pub(crate) fn streamed<R: Routes>(into: R) -> R {
+    into.routes(routes!(build::create))
+        .routes(routes!(import::create))
 }
 
 fn router(state: ApiState) -> Router {
-    let api: Router<ApiState> = routes().into();
-    let api = api
+    let api = bounded(Router::new())
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .merge(streamed(Router::new()).layer(DefaultBodyLimit::disable()))
         .layer(from_fn_with_state(state.clone(), guard))
         .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this path") });
     around(api.with_state(state.clone()).merge(state.registry.router()))

@@ -9,6 +9,7 @@
 //! | [`serve`], [`gateway`], [`runtime`] | the platform's two processes |
 //! | [`engine`], `leader`, `store`, `compaction` | what they run on |
 //! | [`data_dir`], [`settings`], [`operator`] | where a platform lives, how it is started, who runs it |
+//! | `memory` | what the allocator keeps |
 //! | [`config`], [`env_vars`] | the command line's own file; the environment |
 //! | [`output`], [`table`], [`error`] | what people read |
 
@@ -23,6 +24,7 @@ mod env_vars;
 mod error;
 mod gateway;
 mod leader;
+mod memory;
 mod operator;
 mod output;
 #[cfg(test)]
@@ -42,6 +44,7 @@ use crate::context::Context;
 use crate::output::Printer;
 
 fn main() -> ExitCode {
+    memory::bound();
     let cli = Cli::parse();
     let printer = Printer::new(cli.format());
     match cli.run(Context::new(printer)) {
