@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails; clippy sees tests only in #[test] functions"
 )]
 
+mod build;
 mod commands;
 mod kill_control_plane;
 mod nodes;

@@ -33,9 +33,11 @@ pub(crate) enum Access {
     Platform(Role),
     /// The gateways' own token.
     Gateway,
+    /// A ticket that the handler itself takes.
+    Ticket,
 }
 
-use Access::{Gateway, Platform, Project, Public, SignedIn};
+use Access::{Gateway, Platform, Project, Public, SignedIn, Ticket};
 use Role::{Admin, Developer, Viewer};
 
 const GET: Method = Method::GET;
@@ -52,6 +54,7 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
     (GET, "/metrics", Platform(Viewer)),
     (GET, "/internal/v1/routes", Gateway),
     (POST, "/internal/v1/gateways/{gateway}", Gateway),
+    (GET, "/internal/v1/build-source", Ticket),
     (GET, "/api/v1/openapi.json", Public),
     (POST, "/api/v1/session", Public),
     (GET, "/api/v1/session", SignedIn),
@@ -260,7 +263,7 @@ pub(crate) async fn guard(
 ) -> ApiResult<Response> {
     let access = classify(request.method(), matched.as_str());
     match access {
-        Some(Access::Public) => {}
+        Some(Access::Public | Access::Ticket) => {}
         Some(Access::Gateway) => authenticate_gateway(&state, request.headers())?,
         Some(access) => {
             let caller = authenticate(&state, request.method(), request.headers()).await?;
@@ -365,7 +368,7 @@ fn refuse_foreign_origin(method: &Method, headers: &HeaderMap) -> ApiResult<()> 
 
 fn authorize(access: Access, caller: &Caller, project: Option<&str>) -> ApiResult<()> {
     let needed = match access {
-        Access::Public | Access::SignedIn | Access::Gateway => return Ok(()),
+        Access::Public | Access::SignedIn | Access::Gateway | Access::Ticket => return Ok(()),
         Access::Project(role) => {
             let named = project.unwrap_or_default();
             let project = ProjectName::new(named).map_err(|error| {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
+use coracle_control::build_pass::BuildGrant;
 use coracle_control::registry_access::RegistryGrant;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
@@ -116,6 +117,14 @@ impl Authentication {
     #[must_use]
     pub fn new(control: Control) -> Self {
         Self { control }
+    }
+
+    /// Whose image a build's pass may push, if this is one.
+    pub(crate) async fn build_grant(
+        &self,
+        secret: &str,
+    ) -> Result<Option<BuildGrant>, OperationError> {
+        self.control.build_grant(secret).await
     }
 
     /// What a project's own secret opens in the registry, if this is one.

@@ -10,6 +10,7 @@ mod activity;
 mod app;
 mod archive;
 mod build;
+mod build_source;
 mod caller;
 mod connection;
 mod credentials;

@@ -1,10 +1,12 @@
 //! Who may do what in the registry: the first part of a repository's name is the project.
 //!
-//! Theory of operation: three sorts of credentials are taken. The platform's own opens everything; a project's own, which
-//! its nodes and builds have, opens this project's repositories and lists nothing; a user's token what the user may see.
+//! Theory of operation: four sorts of credentials are taken. The platform's own opens everything; a project's own, which
+//! its nodes and builds have, opens this project's repositories and lists nothing; a build's pass lets that build push its
+//! image while it goes on; a user's token what the user may see.
 
 use async_trait::async_trait;
 use coracle_control::OperationError;
+use coracle_control::build_pass::BuildGrant;
 use coracle_control::registry_access::{RegistryGrant, RegistryRight};
 use coracle_model::user::Role;
 use coracle_registry::{Action, Authorizer, Credentials, Denied, RepositoryName};
@@ -16,6 +18,7 @@ use crate::credentials::{Authentication, PlatformCredential};
 pub struct RegistryAccess {
     authentication: Authentication,
     platform: PlatformCredential,
+    base_images: Option<String>,
 }
 
 impl RegistryAccess {
@@ -25,6 +28,44 @@ impl RegistryAccess {
         Self {
             authentication,
             platform,
+            base_images: None,
+        }
+    }
+}
+
+impl RegistryAccess {
+    /// The same, letting builds read what is below `path` too, such as `base`: images that stand in for public ones.
+    #[must_use]
+    pub fn with_base_images(mut self, path: Option<String>) -> Self {
+        self.base_images = path;
+        self
+    }
+
+    /// May a build that goes on do this? It pushes its own image, and reads what images of its project begin with.
+    fn built(
+        &self,
+        build: &BuildGrant,
+        repository: Option<&RepositoryName>,
+        action: Action,
+    ) -> Result<(), Denied> {
+        let below = |name: &str, path: &str| {
+            let rest = name.strip_prefix(path);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        let allowed = match (repository.map(RepositoryName::as_str), action) {
+            // To log in.
+            (None, Action::Pull) => true,
+            (Some(name), Action::Push) => name == format!("{}/{}", build.project, build.app),
+            (Some(name), Action::Pull) => {
+                let base = self.base_images.as_deref();
+                below(name, build.project.as_str()) || base.is_some_and(|base| below(name, base))
+            }
+            _ => false,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(Denied::Forbidden)
         }
     }
 }
@@ -40,6 +81,10 @@ impl Authorizer for RegistryAccess {
         let credentials = credentials.ok_or(Denied::Unauthenticated)?;
         if self.platform.is(credentials.token()) {
             return Ok(());
+        }
+        let build = self.authentication.build_grant(credentials.token());
+        if let Some(build) = build.await.map_err(uncheckable)? {
+            return self.built(&build, repository, action);
         }
         let grant = self.authentication.registry_grant(credentials.token());
         if let Some(grant) = grant.await.map_err(uncheckable)? {

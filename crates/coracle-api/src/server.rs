@@ -24,7 +24,7 @@ use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, env, events, exec, export, gateway, health, home, image, import, logs,
+    activity, app, build, build_source, env, events, exec, export, gateway, health, home, image, import, logs,
     metrics, node, openapi, pod, project, release, session, system, token, user, volume,
 };
 
@@ -54,6 +54,7 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(openapi::read))
         .routes(routes!(gateway::routes))
         .routes(routes!(gateway::report))
+        .routes(routes!(build_source::read))
         .routes(routes!(
             session::log_in,
             session::who_am_i,

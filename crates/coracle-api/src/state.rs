@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use coracle_control::Control;
+use coracle_engine::ContextDesk;
 use coracle_model::env::Secret;
 use coracle_registry::Registry;
 use coracle_task::Supervisor;
@@ -23,6 +24,8 @@ pub struct ApiState {
     pub(crate) supervisor: Supervisor,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) started: Instant,
+    /// Where sources are laid out for builds on other machines.
+    pub(crate) desk: ContextDesk,
     /// Held by the import that is under way.
     pub(crate) importing: Arc<Mutex<()>>,
 }
@@ -52,7 +55,15 @@ impl ApiState {
             supervisor,
             statuses,
             started: Instant::now(),
+            desk: ContextDesk::default(),
             importing: Arc::default(),
         }
+    }
+
+    /// The same, handing out the sources that an engine lays out there.
+    #[must_use]
+    pub fn with_desk(mut self, desk: ContextDesk) -> Self {
+        self.desk = desk;
+        self
     }
 }

@@ -36,6 +36,6 @@ pub use limits::{Limit, Limits};
 pub use pack::{PackProgress, pack};
 pub use plan::{BuildPlan, plan};
 pub use prune::prune;
-pub use scan::{PackError, Scan, scan};
+pub use scan::{PackError, Scan, scan, scan_context};
 pub use unpack::{Unpacked, unpack};
 pub use walk::{ArchiveFile, walk};

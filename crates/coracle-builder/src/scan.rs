@@ -121,6 +121,16 @@ pub fn scan(dir: &Path, limits: &Limits) -> Result<Scan, PackError> {
     context(&root, dockerfile, limits)
 }
 
+/// The same for a build's context: a folder whose Dockerfile is known, with or without a manifest.
+///
+/// # Errors
+/// As [`scan()`].
+pub fn scan_context(dir: &Path, dockerfile: &Path, limits: &Limits) -> Result<Scan, PackError> {
+    let no_folder = |error| PackError::NoFolder(dir.to_owned(), error);
+    let root = dir.canonicalize().map_err(no_folder)?;
+    context(&root, &dockerfile.to_string_lossy(), limits)
+}
+
 /// The same for a folder without links in its path whose Dockerfile is known.
 pub(crate) fn context(root: &Path, dockerfile: &str, limits: &Limits) -> Result<Scan, PackError> {
     let (ignore, ignore_file) = read_ignore(root, dockerfile)?;

@@ -11,6 +11,7 @@
 //! | [`feed`] | the gateways: route tables out, reports in |
 //! | [`journal`] | what happened |
 //! | [`build_log`], [`upload`] | files |
+//! | [`build_pass`] | with what one build logs in to the registry |
 //! | [`registry_access`], [`image`] | what a project may do in the registry; how images are named |
 //! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
 //! | [`archive`], [`export`], [`import`] | from one platform to another |
@@ -23,6 +24,7 @@ pub mod app;
 pub mod archive;
 pub mod build;
 pub mod build_log;
+pub mod build_pass;
 pub mod control;
 pub mod controllers;
 pub mod domain;

@@ -21,6 +21,9 @@ pub struct BuildRequest {
     pub push: ImageRef,
     /// How to log in there.
     pub credentials: Option<RegistryCredentials>,
+    /// A way to log in there that is good for this build's image and until its end only: for an engine that has to give
+    /// it to the machine of the build.
+    pub pass: Option<RegistryCredentials>,
     /// Build arguments.
     pub arguments: Vec<(String, String)>,
     /// The most it may use.

@@ -29,6 +29,8 @@
 //! 11. [`Engine::delete_pod`] of a replicated workload's pod leaves the wish: another pod comes in its place. Of a pod
 //!     that stands alone (single, task) it takes the wish along: nothing comes until it is applied again.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
 use coracle_model::node::Node;
@@ -37,9 +39,7 @@ use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 
-use crate::build::{
-    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
-};
+use crate::build::{BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials};
 use crate::error::EngineError;
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 
@@ -192,6 +192,16 @@ pub trait Engine: Send + Sync + 'static {
         request: BuildRequest,
         progress: BuildProgress,
     ) -> Result<BuiltImage, EngineError>;
+
+    /// Ends what is left of builds of a life before, but for those whose ids are in `going_on`: they are asked for again
+    /// by [`Engine::build`], which goes on with them. An engine whose builds end with its process has nothing to do.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or refuses.
+    async fn end_builds_except(&self, going_on: &BTreeSet<String>) -> Result<(), EngineError> {
+        let _all_ended = going_on;
+        Ok(())
+    }
 
     /// Makes sure that a volume exists. `apply` does so too.
     ///

@@ -4,7 +4,7 @@
 //! is run once for each of them with a fault just there, and once more without faults; whatever the fault was, the end must be
 //! the same. Only calls that change something are counted: [`Verb::changes`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -15,9 +15,7 @@ use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 
-use crate::build::{
-    BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
-};
+use crate::build::{BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials};
 use crate::engine::{Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, VolumeInfo};
 use crate::error::EngineError;
 use crate::fault::{Answer, Fault, Verb, unavailable};
@@ -219,6 +217,10 @@ impl Engine for Flaky {
     ) -> Result<BuiltImage, EngineError> {
         self.through(Verb::Build, self.inner.build(request, progress))
             .await
+    }
+
+    async fn end_builds_except(&self, going_on: &BTreeSet<String>) -> Result<(), EngineError> {
+        self.inner.end_builds_except(going_on).await
     }
 
     async fn ensure_volume(

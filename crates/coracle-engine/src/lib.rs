@@ -6,6 +6,7 @@
 //! | [`error`] | what can go wrong, typed |
 //! | [`stream`] | logs, sessions and byte streams |
 //! | [`build`] | what an image build is asked and tells |
+//! | [`desk`] | sources of builds that other machines fetch |
 //! | [`wish`], [`follow`] | what every engine keeps of wishes, and how it is watched |
 //! | [`conformance`] | the laws as a suite that any engine is put through |
 //! | [`sim`] | a deterministic engine in memory, for tests |
@@ -13,6 +14,7 @@
 
 pub mod build;
 pub mod conformance;
+pub mod desk;
 pub mod engine;
 pub mod error;
 pub mod fault;
@@ -22,6 +24,7 @@ pub mod sim;
 pub mod stream;
 pub mod wish;
 
+pub use desk::ContextDesk;
 pub use engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use coracle_model::quantity::ByteSize;
 use coracle_task::Supervisor;
 
+use crate::build::config::BuildConfig;
+
 /// What the engine is told once.
 #[derive(Clone, Debug)]
 pub struct KubernetesConfig {
@@ -35,6 +37,8 @@ pub struct KubernetesConfig {
     pub default_volume_size: ByteSize,
     /// So many workloads are changed at once.
     pub concurrency: usize,
+    /// How images are built; not at all when absent.
+    pub build: Option<BuildConfig>,
     /// Owner of every task of the engine.
     pub supervisor: Supervisor,
 }
@@ -137,6 +141,7 @@ impl KubernetesConfig {
             storage_class: None,
             default_volume_size: ByteSize::mib(1024),
             concurrency: 8,
+            build: None,
             supervisor,
         }
     }

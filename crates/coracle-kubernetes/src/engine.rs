@@ -1,5 +1,6 @@
 //! The port's methods.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ use crate::client;
 use crate::config::{KubernetesConfig, PodSecurity};
 use crate::facts::PodKind;
 use crate::state::Core;
-use crate::{image, logs, node, observe, operate, project, session, stats, volume};
+use crate::{build, image, logs, node, observe, operate, project, session, stats, volume};
 
 /// The least memory of a container that runtimes take.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(6);
@@ -143,7 +144,10 @@ impl Engine for KubernetesEngine {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             name: "kubernetes",
-            builds: Support::No,
+            builds: match self.core.config.build {
+                Some(_) => Support::Yes,
+                None => Support::No,
+            },
             volume_sizes: Support::Yes,
             restarts: Restarts::Replaces,
             own_names: Support::No,
@@ -360,10 +364,14 @@ impl Engine for KubernetesEngine {
 
     async fn build(
         &self,
-        _request: BuildRequest,
-        _progress: BuildProgress,
+        request: BuildRequest,
+        progress: BuildProgress,
     ) -> Result<BuiltImage, EngineError> {
-        Err(EngineError::Unsupported("builds on the cluster"))
+        Box::pin(build::build(&self.core, request, progress)).await
+    }
+
+    async fn end_builds_except(&self, going_on: &BTreeSet<String>) -> Result<(), EngineError> {
+        build::end_except(&self.core, going_on).await
     }
 
     async fn ensure_volume(

@@ -131,6 +131,7 @@ fn scheme(host: &str) -> &'static str {
 
 struct Asked<'a> {
     client: Client,
+    scheme: &'static str,
     parts: Parts<'a>,
     credentials: Option<&'a RegistryCredentials>,
     token: Option<String>,
@@ -149,9 +150,7 @@ impl Asked<'_> {
         let parts = &self.parts;
         let url = format!(
             "{}://{}/v2/{}/{what}/{version}",
-            scheme(parts.host),
-            parts.host,
-            parts.path
+            self.scheme, parts.host, parts.path
         );
         let mut answer = self.send(&url).await?;
         if answer.status() == StatusCode::UNAUTHORIZED && self.token.is_none() {
@@ -242,12 +241,12 @@ async fn read<T: DeserializeOwned>(mut answer: Response) -> Result<T, Trouble> {
         .map_err(|error| Trouble::No(format!("its description cannot be read: {error}")))
 }
 
-/// Says which image a reference is exactly.
-pub(crate) async fn resolve(
-    core: &Arc<Core>,
-    image: &ImageRef,
-    credentials: Option<&RegistryCredentials>,
-) -> Result<ImageInfo, EngineError> {
+/// A question to the registry of an image, not asked yet.
+fn asked<'a>(
+    core: &Core,
+    image: &'a ImageRef,
+    credentials: Option<&'a RegistryCredentials>,
+) -> Result<Asked<'a>, EngineError> {
     let client = Client::builder()
         .timeout(PATIENCE)
         .build()
@@ -255,23 +254,56 @@ pub(crate) async fn resolve(
             message: "no client for registries can be made".to_owned(),
             source: Some(Box::new(error)),
         })?;
-    let asked = Asked {
+    let parts = parts(image.as_str());
+    let own = core.config.registry.as_ref();
+    let scheme = match own.is_some_and(|names| names.own == parts.host) {
+        // The control plane's own listener, wherever it listens.
+        true => "http",
+        false => scheme(parts.host),
+    };
+    Ok(Asked {
         client,
-        parts: parts(image.as_str()),
+        scheme,
+        parts,
         credentials,
         token: None,
-    };
-    match ask(asked).await {
-        Ok((digest, ports, bytes)) => {
-            let parts = parts(image.as_str());
-            let pinned = ImageRef::new(format!("{}@{digest}", parts.written));
-            let pinned = pinned.map_err(|error| unavailable(image, error.to_string()))?;
-            Ok(ImageInfo {
-                pinned,
-                ports,
-                bytes,
-            })
-        }
+    })
+}
+
+fn pinned(image: &ImageRef, digest: &str) -> Result<ImageRef, EngineError> {
+    let parts = parts(image.as_str());
+    let pinned = ImageRef::new(format!("{}@{digest}", parts.written));
+    pinned.map_err(|error| unavailable(image, error.to_string()))
+}
+
+/// Says which image its registry has under a reference, and takes nobody else's word for it.
+pub(crate) async fn ask_registry(
+    core: &Core,
+    image: &ImageRef,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<ImageInfo, EngineError> {
+    match ask(asked(core, image, credentials)?).await {
+        Ok((digest, ports, bytes)) => Ok(ImageInfo {
+            pinned: pinned(image, &digest)?,
+            ports,
+            bytes,
+        }),
+        Err(Trouble::No(reason) | Trouble::Away(reason)) => Err(unavailable(image, reason)),
+    }
+}
+
+/// Says which image a reference is exactly.
+pub(crate) async fn resolve(
+    core: &Arc<Core>,
+    image: &ImageRef,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<ImageInfo, EngineError> {
+    match ask(asked(core, image, credentials)?).await {
+        Ok((digest, ports, bytes)) => Ok(ImageInfo {
+            pinned: pinned(image, &digest)?,
+            ports,
+            bytes,
+        }),
         Err(Trouble::No(reason)) => match on_nodes(core, image).await? {
             Some(bytes) => Ok(as_given(image, bytes)),
             None => Err(unavailable(image, reason)),

@@ -23,7 +23,9 @@
 //! | `logs`, `session`, `stats`, `node` | what is asked of running pods, and of nodes |
 //! | [`diagnosis`], [`stop_pods`] | without an engine: what is wrong; everything stopped |
 //! | `image` | images, asked from their registries |
+//! | [`build`] | images, built by Jobs |
 
+pub mod build;
 mod changed;
 mod client;
 pub mod config;
@@ -53,6 +55,7 @@ mod stats;
 mod told;
 mod volume;
 
+pub use build::config::{BuildConfig, BuildTool, Transport};
 pub use config::KubernetesConfig;
 pub use engine::KubernetesEngine;
 pub use halt::stop_pods;

@@ -37,6 +37,10 @@ pub(crate) struct Core {
     /// Wakes the task that waits for moments.
     pub(crate) clock: Notify,
     pub(crate) projects: crate::project::Projects,
+    /// The namespace of builds was made or checked in this process's life.
+    pub(crate) builds_made: tokio::sync::Mutex<bool>,
+    /// Builds that were asked for in this process's life.
+    pub(crate) builds_asked: Mutex<BTreeSet<String>>,
     pub(crate) samples: stats::Samples,
     pub(crate) groups: tokio::sync::OnceCell<crate::discovery::Groups>,
     /// The API server can tell commands that their input has ended: seen at the first command.
@@ -246,6 +250,8 @@ impl Core {
             turns: Semaphore::new(config.concurrency.max(1)),
             clock: Notify::new(),
             projects: crate::project::Projects::default(),
+            builds_made: tokio::sync::Mutex::default(),
+            builds_asked: Mutex::default(),
             samples: stats::Samples::default(),
             groups: tokio::sync::OnceCell::new(),
             closes: AtomicBool::new(false),

@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 use coracle_model::name::ProjectName;
 
 use crate::commands::{
-    apps, builds, completions, deploy, doctor, domains, down, env, exec, export, images, import,
-    logs, nodes, open, pods, projects, ps, releases, scale, session, tokens, up, users, volumes,
+    apps, builds, completions, deploy, doctor, domains, down, env, exec, export, fetch_source,
+    images, import, logs, nodes, open, pods, projects, ps, releases, scale, session, tokens, up,
+    users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -77,6 +78,8 @@ enum Verb {
     Projects(projects::ProjectsArgs),
     Users(users::UsersArgs),
     Tokens(tokens::TokensArgs),
+    #[command(hide = true)]
+    FetchSource(fetch_source::FetchSourceArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -136,6 +139,7 @@ impl Verb {
             Self::Projects(args) => projects::run(args, context).await,
             Self::Users(args) => users::run(args, context).await,
             Self::Tokens(args) => tokens::run(args, context).await,
+            Self::FetchSource(args) => Box::pin(fetch_source::run(args)).await,
             Self::Completions(args) => completions::run(&args, context),
         }
     }

@@ -10,6 +10,7 @@ pub(crate) mod down;
 pub(crate) mod env;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod fetch_source;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod logs;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use coracle_docker::{DockerConfig, DockerEngine};
-use coracle_engine::Engine;
+use coracle_engine::{ContextDesk, Engine};
 use coracle_kubernetes::config::{PodSecurity, RegistryNames};
 use coracle_kubernetes::{KubernetesConfig, KubernetesEngine};
 use coracle_task::Supervisor;
@@ -103,10 +103,11 @@ fn registry_host(text: &str) -> std::result::Result<String, String> {
     }
 }
 
-/// Opens the engine that the settings name, for the platform `id`.
+/// Opens the engine that the settings name, for the platform `id`. Sources of builds are laid out at `desk`.
 pub(crate) async fn open(
     settings: &PlatformSettings,
     id: &str,
+    desk: &ContextDesk,
     supervisor: &Supervisor,
 ) -> Result<Arc<dyn Engine>> {
     match settings.engine {
@@ -121,7 +122,8 @@ pub(crate) async fn open(
             Ok(engine)
         }
         EngineKind::Kubernetes => {
-            let config = kubernetes(settings, id, supervisor);
+            let mut config = kubernetes(settings, id, supervisor);
+            config.build = settings.build.on_cluster(desk);
             let engine = KubernetesEngine::connect(config).await.map_err(|error| {
                 CliError::caused("the Kubernetes cluster cannot be used", &error)
                     .hint("KUBECONFIG names the cluster, where this is no pod of it")

@@ -63,6 +63,32 @@ pub(crate) const SHARED_DIR: &str = "CORACLE_SHARED_DIR";
 pub(crate) const LED_BEFORE: &str = "CORACLE_LED_BEFORE";
 /// The key that secrets are sealed with, in hexadecimal digits, where it is not a file.
 pub(crate) const SECRET_KEY: &str = "CORACLE_SECRET_KEY";
+/// Memory of one build.
+pub(crate) const BUILD_MEMORY: &str = "CORACLE_BUILD_MEMORY";
+/// Time of one build.
+pub(crate) const BUILD_TIME: &str = "CORACLE_BUILD_TIME";
+/// Coracle's own image, which fetches sources for builds on a cluster.
+pub(crate) const BUILD_SOURCE_IMAGE: &str = "CORACLE_BUILD_SOURCE_IMAGE";
+/// The control planes as builds reach them.
+pub(crate) const BUILD_CONTROL: &str = "CORACLE_BUILD_CONTROL";
+/// The registry as builds reach it.
+pub(crate) const BUILD_REGISTRY: &str = "CORACLE_BUILD_REGISTRY";
+/// What builds on a cluster.
+pub(crate) const BUILD_TOOL: &str = "CORACLE_BUILD_TOOL";
+/// The image of what builds.
+pub(crate) const BUILD_IMAGE: &str = "CORACLE_BUILD_IMAGE";
+/// The namespace of builds.
+pub(crate) const BUILD_NAMESPACE: &str = "CORACLE_BUILD_NAMESPACE";
+/// Where images of docker.io are looked for first.
+pub(crate) const BUILD_BASE_IMAGES: &str = "CORACLE_BUILD_BASE_IMAGES";
+/// The user that builds run as.
+pub(crate) const BUILD_USER: &str = "CORACLE_BUILD_USER";
+/// Processors of one build.
+pub(crate) const BUILD_CPU: &str = "CORACLE_BUILD_CPU";
+/// Disk of one build.
+pub(crate) const BUILD_STORAGE: &str = "CORACLE_BUILD_STORAGE";
+/// Secrets with which nodes pull the images of builds.
+pub(crate) const BUILD_PULL_SECRETS: &str = "CORACLE_BUILD_PULL_SECRETS";
 /// How much Docker may keep to make builds faster.
 pub(crate) const BUILD_CACHE: &str = "CORACLE_BUILD_CACHE";
 /// Set by Kubernetes in every pod.

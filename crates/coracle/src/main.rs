@@ -13,6 +13,7 @@
 //! | [`config`], [`env_vars`] | the command line's own file; the environment |
 //! | [`output`], [`table`], [`error`] | what people read |
 
+mod build_settings;
 mod cli;
 mod commands;
 mod compaction;

@@ -14,7 +14,8 @@ use coracle_api::{ApiState, Authentication, PlatformCredential, RegistryAccess};
 use coracle_control::Control;
 use coracle_control::objects::Objects;
 use coracle_control::platform::{Platform as Common, PlatformError};
-use coracle_control::settings::{Limits, Settings, platform_id};
+use coracle_control::settings::{Settings, platform_id};
+use coracle_engine::ContextDesk;
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::env::Secret;
 use coracle_registry::Registry;
@@ -281,7 +282,8 @@ impl Platform {
         let common = join(data, settings, &store, &vault).await?;
         let credential = PlatformCredential::shared(common.credential);
         let id = common.id;
-        let engine = engine::open(settings, &id, supervisor).await?;
+        let desk = ContextDesk::default();
+        let engine = engine::open(settings, &id, &desk, supervisor).await?;
         let control = Control::open(
             store.as_store(),
             engine,
@@ -296,7 +298,8 @@ impl Platform {
             StoreKind::Etcd => control.one_of_several(),
         };
         ensure_admin(data, &control).await?;
-        let access = RegistryAccess::new(Authentication::new(control.clone()), credential);
+        let access = RegistryAccess::new(Authentication::new(control.clone()), credential)
+            .with_base_images(settings.build.base_images.clone());
         let registry = Registry::open(
             &shared_dir(data, settings).join("registry"),
             Arc::new(access),
@@ -324,7 +327,8 @@ impl Platform {
             gateway_token,
             Arc::new(office.clone()),
             supervisor.clone(),
-        );
+        )
+        .with_desk(desk);
         Ok(Self {
             api,
             supervisor: supervisor.clone(),
@@ -377,7 +381,7 @@ fn control_settings(
             user: PlatformCredential::USER.to_owned(),
             password: credential.secret().clone(),
         },
-        limits: Limits::default(),
+        limits: settings.build.limits(),
     }
 }
 

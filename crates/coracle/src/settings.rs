@@ -8,6 +8,7 @@ use coracle_docker::CacheLimit;
 use coracle_model::name::Hostname;
 use serde::{Deserialize, Serialize};
 
+use crate::build_settings::{BuildArgs, BuildSettings};
 use crate::data_dir::DataDir;
 use crate::engine::{KubernetesArgs, KubernetesSettings};
 use crate::env_vars;
@@ -48,6 +49,9 @@ pub(crate) struct PlatformArgs {
     pub(crate) kubernetes: KubernetesArgs,
     #[command(flatten)]
     pub(crate) etcd: EtcdArgs,
+    // Last: its heading holds for what follows.
+    #[command(flatten)]
+    pub(crate) build: BuildArgs,
 }
 
 /// Which data directory.
@@ -100,6 +104,7 @@ pub(crate) struct PlatformSettings {
     pub(crate) build_cache: CacheLimit,
     pub(crate) store: StoreKind,
     pub(crate) kubernetes: KubernetesSettings,
+    pub(crate) build: BuildSettings,
     pub(crate) etcd: EtcdSettings,
 }
 
@@ -114,6 +119,7 @@ impl Default for PlatformSettings {
             build_cache: CacheLimit::default(),
             store: StoreKind::default(),
             kubernetes: KubernetesSettings::default(),
+            build: BuildSettings::default(),
             etcd: EtcdSettings::default(),
         }
     }
@@ -165,6 +171,7 @@ impl PlatformSettings {
             build_cache: args.build_cache.unwrap_or(before.build_cache),
             store,
             kubernetes: KubernetesSettings::choose(&args.kubernetes, before.kubernetes),
+            build: BuildSettings::choose(&args.build, before.build)?,
             etcd: EtcdSettings::choose(&args.etcd, before.etcd, store)?,
         };
         let flags = [

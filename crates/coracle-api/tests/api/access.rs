@@ -14,13 +14,14 @@ use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only, project};
 enum Need {
     Nothing,
     Gateway,
+    Ticket,
     SignedIn,
     InProject(Role),
     Everywhere(Role),
 }
 
 fn need(method: &str, path: &str) -> Need {
-    use Need::{Everywhere, Gateway, InProject, Nothing, SignedIn};
+    use Need::{Everywhere, Gateway, InProject, Nothing, SignedIn, Ticket};
     let look = method == "get";
     match path {
         "/" | "/healthz" | "/readyz" | "/api/v1/openapi.json" => Nothing,
@@ -34,6 +35,7 @@ fn need(method: &str, path: &str) -> Need {
         "/api/v1/projects/{project}" if method == "put" => InProject(Role::Admin),
         "/api/v1/projects/{project}" if method == "delete" => Everywhere(Role::Admin),
         "/api/v1/users/{user}/password" => SignedIn,
+        "/internal/v1/build-source" => Ticket,
         path if path.starts_with("/internal/") => Gateway,
         path if path.starts_with("/api/v1/users") => Everywhere(Role::Admin),
         path if path.contains("{project}") => {
@@ -74,7 +76,7 @@ fn fate(need: Need, known: Option<Known>) -> Fate {
     };
     match need {
         Need::Nothing | Need::SignedIn => Fate::In,
-        Need::Gateway => Fate::Unauthenticated,
+        Need::Gateway | Need::Ticket => Fate::Unauthenticated,
         Need::InProject(_) if !known.sees_one => Fate::NotFound,
         Need::Everywhere(_) if !known.sees_all => Fate::Forbidden,
         Need::InProject(role) | Need::Everywhere(role) if known.role < role => Fate::Forbidden,

@@ -15,6 +15,7 @@ mod app;
 mod archive;
 mod build;
 mod build_log;
+mod build_source;
 mod connection;
 mod console;
 mod deploy;

@@ -13,6 +13,7 @@ use coracle_control::journal::Actor;
 use coracle_control::settings::{Limits, Settings};
 use coracle_control::user::Credential;
 use coracle_control::vault::Vault;
+use coracle_engine::ContextDesk;
 use coracle_engine::build::RegistryCredentials;
 use coracle_engine::sim::{Latencies, Latency, SimConfig, SimControl, SimImage, SimWorld};
 use coracle_model::env::Secret;
@@ -98,6 +99,8 @@ pub(crate) struct Platform {
     pub(crate) registry_address: std::net::SocketAddr,
     pub(crate) credential: PlatformCredential,
     pub(crate) data: PathBuf,
+    /// Where sources are laid out for builds.
+    pub(crate) desk: ContextDesk,
     http: reqwest::Client,
     _world: SimWorld,
     _dir: TempDir,
@@ -209,6 +212,8 @@ impl Platform {
             options.statuses,
             supervisor.clone(),
         );
+        let desk = ContextDesk::default();
+        let state = state.with_desk(desk.clone());
         let alone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_address = alone.local_addr().unwrap();
         let registry_state = state.clone();
@@ -235,6 +240,7 @@ impl Platform {
             registry_address,
             credential,
             data,
+            desk,
             http,
             _world: world,
             _dir: dir,

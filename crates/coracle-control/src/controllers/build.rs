@@ -6,7 +6,7 @@
 //! and the next process queues it again. The result of a build (its state, the new release and the app's
 //! counter of releases) is one write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::name::ProjectName;
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::{self, Action, BuildId, Facts, Owner, Runner, Upload};
-use coracle_task::CancellationToken;
+use coracle_task::{Backoff, CancellationToken};
 use tokio_util::sync::DropGuard;
 
 use crate::controllers::build_run;
@@ -58,6 +58,7 @@ pub struct BuildController {
     kick: Kick<Everything>,
     workers: Workers,
     swept: tokio::sync::OnceCell<()>,
+    ended: tokio::sync::OnceCell<()>,
 }
 
 /// The end of work at a build, whatever it was.
@@ -85,11 +86,38 @@ impl BuildController {
             kick,
             workers: Workers::default(),
             swept: tokio::sync::OnceCell::new(),
+            ended: tokio::sync::OnceCell::new(),
         }
     }
 
     fn workers(&self) -> MutexGuard<'_, BTreeMap<BuildId, Worker>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the engine end what a process before this one left of builds that are over. The engine may be away: nothing
+    /// waits for it.
+    async fn end_others(&self) -> Result<(), OperationError> {
+        let objects = &self.scene.control.objects;
+        let builds = objects.list::<BuildSpec>(keys::BUILDS).await?;
+        let going_on: BTreeSet<String> = builds
+            .into_iter()
+            .filter(|build| !build.status.phase.is_final())
+            .map(|build| build.metadata.uid)
+            .collect();
+        let engine = Arc::clone(&self.scene.control.engine);
+        self.scene
+            .supervisor
+            .spawn("builds that are over", async move {
+                let mut pauses = Backoff::default();
+                while let Err(error) = engine.end_builds_except(&going_on).await {
+                    if !error.is_passing() {
+                        tracing::warn!(%error, "what is left of builds that are over stays");
+                        return;
+                    }
+                    tokio::time::sleep(pauses.next_delay()).await;
+                }
+            });
+        Ok(())
     }
 
     async fn upload(&self, build: &Build) -> Upload {
@@ -246,6 +274,10 @@ impl Reconciler for BuildController {
         for action in actions {
             self.execute(action).await?;
         }
+        // After the actions: what nobody wants any more is over only then.
+        self.ended
+            .get_or_try_init(async || self.end_others().await)
+            .await?;
         Ok(Next::Rest)
     }
 }

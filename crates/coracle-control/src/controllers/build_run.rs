@@ -136,7 +136,9 @@ async fn make(
     let login = login
         .await
         .map_err(|error| Trouble::Failed(error.to_string()))?;
-    let request = request(scene, id, build, plan, login, worker)?;
+    let mut request = request(scene, id, build, plan, login, worker)?;
+    let pass = scene.control.build_pass(&id.project, build);
+    request.pass = Some(pass.map_err(|error| Trouble::Failed(error.to_string()))?);
     let (progress, events) = mpsc::channel(PROGRESS_BUFFER);
     let building = scene.control.engine.build(request, progress);
     let (built, ()) = tokio::join!(building, write_log(log, events));
@@ -196,6 +198,7 @@ fn request(
         dockerfile: plan.dockerfile,
         push: push.map_err(|error| Trouble::Failed(error.to_string()))?,
         credentials: Some(login),
+        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: settings.limits.build_time,

@@ -94,6 +94,7 @@ fn request(id: &str, folder: &tempfile::TempDir, push: ImageRef) -> BuildRequest
         dockerfile: PathBuf::from("Dockerfile"),
         push,
         credentials: Some(credentials(TOKEN)),
+        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(120),

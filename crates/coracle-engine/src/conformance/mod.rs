@@ -109,6 +109,11 @@ pub trait World: Send + Sync {
         None
     }
 
+    /// What a Dockerfile of these cases begins with: the test image, where builds find it.
+    async fn build_base(&self) -> ImageRef {
+        self.image()
+    }
+
     /// Puts something beside the platform that is not its own, similar to a pod of project `default` and in use. Answers
     /// whether it is still as it was, when asked. Nothing when there is no such thing here.
     async fn foreign(&self) -> Option<Box<dyn Foreign>> {
@@ -242,6 +247,9 @@ macro_rules! engine_conformance {
             an_unknown_image_is_said_to_be_so
             a_build_makes_an_image_that_runs
             a_failed_build_says_why
+            a_cancelled_build_ends
+            a_build_whose_time_is_over_ends
+            a_build_gets_its_source_and_arguments
         }
     };
 }

@@ -1,14 +1,15 @@
 //! The engine's laws, on the real cluster.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use coracle_engine::conformance::{Factory, Foreign, World};
-use coracle_engine::{Engine, Support};
-use coracle_kubernetes::KubernetesEngine;
-use coracle_kubernetes::config::Access;
+use coracle_engine::{ContextDesk, Engine, Support};
+use coracle_kubernetes::config::{Access, RegistryNames};
+use coracle_kubernetes::{BuildConfig, BuildTool, KubernetesEngine};
 use coracle_model::name::ImageRef;
 use coracle_model::workload::PodId;
 use coracle_task::Supervisor;
@@ -19,9 +20,19 @@ use crate::link::Link;
 
 struct OneCluster {
     platform: Arc<Platform>,
+    /// An image of Coracle, where this world builds.
+    source_image: Option<String>,
+    desk: ContextDesk,
     life: Mutex<Option<Supervisor>>,
     link: tokio::sync::OnceCell<Link>,
     hub: tokio::sync::OnceCell<Hub>,
+}
+
+impl OneCluster {
+    async fn hub(&self) -> &Hub {
+        let hub = async { Hub::new(&self.platform, &self.desk).await };
+        self.hub.get_or_init(|| hub).await
+    }
 }
 
 impl Drop for OneCluster {
@@ -33,13 +44,35 @@ impl Drop for OneCluster {
     }
 }
 
-struct OnKubernetes(std::path::PathBuf);
+pub(crate) struct OnKubernetes {
+    kubeconfig: PathBuf,
+    source_image: Option<String>,
+}
+
+impl OnKubernetes {
+    fn new(kubeconfig: PathBuf) -> Self {
+        Self {
+            kubeconfig,
+            source_image: None,
+        }
+    }
+
+    /// Worlds that build, with this image of Coracle to fetch sources.
+    pub(crate) fn that_builds(kubeconfig: PathBuf, source_image: String) -> Self {
+        Self {
+            source_image: Some(source_image),
+            ..Self::new(kubeconfig)
+        }
+    }
+}
 
 #[async_trait]
 impl Factory for OnKubernetes {
     async fn world(&self) -> Box<dyn World> {
         Box::new(OneCluster {
-            platform: Arc::new(Platform::new(self.0.clone())),
+            platform: Arc::new(Platform::new(self.kubeconfig.clone())),
+            source_image: self.source_image.clone(),
+            desk: ContextDesk::default(),
             life: Mutex::new(None),
             link: tokio::sync::OnceCell::new(),
             hub: tokio::sync::OnceCell::new(),
@@ -61,6 +94,22 @@ impl World for OneCluster {
                 path: link.kubeconfig.clone(),
                 context: None,
             };
+        }
+        if let Some(source_image) = &self.source_image {
+            let hub = self.hub().await;
+            let (own, nodes) = (hub.host.clone(), hub.host.clone());
+            config.registry = Some(RegistryNames { own, nodes });
+            config.build = Some(BuildConfig {
+                image: "coracle-build-buildah:1".to_owned(),
+                namespace: format!("builds-{}", self.platform.id),
+                ..BuildConfig::new(
+                    BuildTool::Buildah,
+                    source_image,
+                    format!("http://{}", hub.address),
+                    hub.address.to_string(),
+                    self.desk.clone(),
+                )
+            });
         }
         KubernetesEngine::connect(config).await.unwrap()
     }
@@ -143,8 +192,17 @@ impl World for OneCluster {
     }
 
     async fn resolvable(&self) -> ImageRef {
-        let hub = self.hub.get_or_init(|| Hub::new(&self.platform)).await;
-        hub.image().await
+        self.hub().await.image().await
+    }
+
+    async fn push_target(&self) -> Option<ImageRef> {
+        self.source_image.as_ref()?;
+        let name = format!("{}/test/built:1", self.hub().await.host);
+        Some(ImageRef::new(name).unwrap())
+    }
+
+    async fn build_base(&self) -> ImageRef {
+        self.resolvable().await
     }
 
     async fn foreign(&self) -> Option<Box<dyn Foreign>> {
@@ -251,5 +309,5 @@ impl Foreign for Stranger {
 
 coracle_engine::engine_conformance!(
     #[tokio::test(flavor = "multi_thread")]
-    where kubeconfig().map(OnKubernetes)
+    where kubeconfig().map(OnKubernetes::new)
 );

@@ -5,6 +5,9 @@ use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::get;
+use coracle_engine::ContextDesk;
 use coracle_model::name::ImageRef;
 use coracle_registry::{Action, Authorizer, Credentials, Denied, Limits, Registry, RepositoryName};
 use coracle_task::Supervisor;
@@ -28,7 +31,10 @@ impl Authorizer for Anyone {
 
 /// A registry that the nodes reach.
 pub(crate) struct Hub {
-    host: String,
+    /// As nodes reach it.
+    pub(crate) host: String,
+    /// As pods reach it.
+    pub(crate) address: std::net::SocketAddr,
     namespace: String,
     platform: Arc<Platform>,
     supervisor: Supervisor,
@@ -36,13 +42,17 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(crate) async fn new(platform: &Arc<Platform>) -> Self {
+    pub(crate) async fn new(platform: &Arc<Platform>, desk: &ContextDesk) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(folder.path(), Arc::new(Anyone), Limits::default()).unwrap();
         let listener = listener(platform).await;
         let address = listener.local_addr().unwrap();
         let supervisor = Supervisor::new("hub");
-        let router = registry.router();
+        let desk = desk.clone();
+        let source = get(async move |headers: HeaderMap| source(&desk, &headers));
+        let router = registry
+            .router()
+            .merge(axum::Router::new().route("/internal/v1/build-source", source));
         supervisor.spawn("hub", async move {
             axum::serve(listener, router).await.unwrap();
         });
@@ -68,6 +78,7 @@ impl Hub {
         let port = platform.kubectl(&["get", "service", "hub", "-n", &namespace, "-o", path]);
         Self {
             host: format!("127.0.0.1:{port}"),
+            address,
             namespace,
             platform: Arc::clone(platform),
             supervisor,
@@ -97,6 +108,20 @@ impl Hub {
         run(&["rmi", &image]);
         ImageRef::new(image).unwrap()
     }
+}
+
+/// The source of a build, as the platform's API hands it out.
+fn source(desk: &ContextDesk, headers: &HeaderMap) -> Result<Vec<u8>, StatusCode> {
+    let ticket = headers.get("authorization").and_then(|v| v.to_str().ok());
+    let ticket = ticket.and_then(|value| value.strip_prefix("Bearer "));
+    let taking = ticket.and_then(|ticket| desk.take(ticket));
+    let taking = taking.ok_or(StatusCode::UNAUTHORIZED)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--create", "--owner=0", "--group=0", "--directory"]);
+    let made = tar.arg(taking.source()).arg(".").output().unwrap();
+    assert!(made.status.success());
+    taking.done();
+    Ok(made.stdout)
 }
 
 /// On an address of this machine under which it is known to the cluster as a node.

@@ -8,6 +8,7 @@
     reason = "a test ends where its ground is missing, and tells what it measured or skipped"
 )]
 
+mod builds;
 mod conformance;
 mod ground;
 mod hub;

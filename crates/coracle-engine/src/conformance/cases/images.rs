@@ -137,6 +137,15 @@ impl Folder {
     }
 }
 
+impl Folder {
+    /// No other folder's, in any process.
+    fn number(&self) -> String {
+        let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+        let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+        format!("-{digits}")
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
@@ -145,23 +154,20 @@ impl Drop for Folder {
     }
 }
 
-/// Builds if this world can; the result and what was told meanwhile.
-async fn build(
-    t: &Bench,
-    dockerfile: &str,
-) -> Option<(Result<BuiltImage, EngineError>, Vec<BuildEvent>)> {
-    const WAITING: usize = 64;
+/// A build that this world can do, of a folder with this Dockerfile.
+async fn request(t: &Bench, dockerfile: &str) -> Option<(Folder, BuildRequest)> {
     if t.engine().capabilities().builds == Support::No {
         return None;
     }
     let push = t.world().push_target().await?;
     let folder = Folder::new(dockerfile);
     let request = BuildRequest {
-        id: "conformance".into(),
+        id: format!("conformance{}", folder.number()),
         context: folder.0.clone(),
         dockerfile: "Dockerfile".into(),
         push,
         credentials: None,
+        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(300),
@@ -169,30 +175,41 @@ async fn build(
         },
         cancel: CancellationToken::new(),
     };
+    Some((folder, request))
+}
+
+/// The result of a build, and what was told meanwhile. `seen` is called with everything that is told.
+async fn build(
+    t: &Bench,
+    request: BuildRequest,
+    seen: impl Fn(&BuildEvent),
+) -> (Result<BuiltImage, EngineError>, Vec<BuildEvent>) {
+    const WAITING: usize = 64;
     let (progress, mut events) = mpsc::channel(WAITING);
     let engine = t.engine();
     let told = async {
         let mut told = Vec::new();
         while let Some(event) = events.recv().await {
+            seen(&event);
             told.push(event);
         }
         told
     };
     let both = async { tokio::join!(engine.build(request, progress), told) };
     let within = t.world().patience();
-    Some(
-        tokio::time::timeout(within, both)
-            .await
-            .given("the build's end"),
-    )
+    tokio::time::timeout(within, both)
+        .await
+        .given("the build's end")
 }
 
 /// What comes out is in the registry by digest, and runs.
 pub async fn a_build_makes_an_image_that_runs(t: &Bench) {
-    let dockerfile = format!("FROM {}\nRUN echo built\nEXPOSE 8080\n", t.world().image());
-    let Some((result, told)) = build(t, &dockerfile).await else {
+    let base = t.world().build_base().await;
+    let dockerfile = format!("FROM {base}\nRUN echo built\nEXPOSE 8080\n");
+    let Some((_folder, request)) = request(t, &dockerfile).await else {
         return;
     };
+    let (result, told) = build(t, request, |_| ()).await;
     let built = result.given("build");
     assert!(
         built.reference.as_str().contains("@sha256:"),
@@ -212,15 +229,67 @@ pub async fn a_build_makes_an_image_that_runs(t: &Bench) {
 
 /// What the person must read is in the error.
 pub async fn a_failed_build_says_why(t: &Bench) {
-    let dockerfile = format!(
-        "FROM {}\nRUN echo out of luck && exit 9\n",
-        t.world().image()
-    );
-    let Some((result, _told)) = build(t, &dockerfile).await else {
+    let base = t.world().build_base().await;
+    let dockerfile = format!("FROM {base}\nRUN echo out of luck && exit 9\n");
+    let Some((_folder, request)) = request(t, &dockerfile).await else {
         return;
     };
-    match result {
+    match build(t, request, |_| ()).await.0 {
         Err(EngineError::BuildFailed(why)) => assert!(why.contains("exit 9"), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Whoever asks for the end of a build gets it while a step of it runs.
+pub async fn a_cancelled_build_ends(t: &Bench) {
+    let base = t.world().build_base().await;
+    let dockerfile = format!("FROM {base}\nRUN sleep 600\n");
+    let Some((_folder, request)) = request(t, &dockerfile).await else {
+        return;
+    };
+    let cancel = request.cancel.clone();
+    let seen = |event: &BuildEvent| {
+        if matches!(event, BuildEvent::Step { name, .. } if name.contains("sleep 600")) {
+            cancel.cancel();
+        }
+    };
+    let (result, _told) = build(t, request, seen).await;
+    assert!(
+        matches!(result, Err(EngineError::BuildEnded(_))),
+        "{result:?}"
+    );
+}
+
+/// A build does not take longer than it may.
+pub async fn a_build_whose_time_is_over_ends(t: &Bench) {
+    let base = t.world().build_base().await;
+    let dockerfile = format!("FROM {base}\nRUN sleep 600\n");
+    let Some((_folder, mut request)) = request(t, &dockerfile).await else {
+        return;
+    };
+    request.limits.time = Duration::from_millis(1);
+    let (result, _told) = build(t, request, |_| ()).await;
+    assert!(
+        matches!(result, Err(EngineError::BuildEnded(_))),
+        "{result:?}"
+    );
+}
+
+/// Files of the source and arguments are there for the steps, below folders too.
+pub async fn a_build_gets_its_source_and_arguments(t: &Bench) {
+    let base = t.world().build_base().await;
+    let dockerfile = format!(
+        "FROM {base}\nARG WORD=none\nCOPY sub /www/sub\nRUN grep -q content /www/sub/page && test \"$WORD\" = given\n"
+    );
+    let Some((folder, mut request)) = request(t, &dockerfile).await else {
+        return;
+    };
+    // The simulated builder knows neither files nor variables.
+    if t.engine().capabilities().name == "sim" {
+        return;
+    }
+    std::fs::create_dir(folder.0.join("sub")).given("a folder");
+    std::fs::write(folder.0.join("sub/page"), "content\n").given("a file");
+    request.arguments = vec![("WORD".to_owned(), "given".to_owned())];
+    build(t, request, |_| ()).await.0.given("build");
 }

@@ -1,0 +1,138 @@
+//! What a build on another machine gets: its source, once, and the right to push its own image while it goes on.
+
+use coracle_control::journal::Actor;
+use coracle_control::keys;
+use coracle_engine::desk::LaidSource;
+use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
+use coracle_model::env::Secret;
+
+use crate::registry::push;
+use crate::support::{As, GATEWAY_TOKEN, Platform, app, project};
+
+const PATH: &str = "/internal/v1/build-source";
+
+async fn submitted(platform: &Platform, in_project: &str, name: &str) -> Build {
+    let source = Source::Upload {
+        id: "0".to_owned(),
+        bytes: 1,
+    };
+    let (project, app) = (project(in_project), app(name));
+    let actor = Actor::Platform("test");
+    let build = platform
+        .control
+        .submit_build(&project, &app, source, None, &actor);
+    build.await.unwrap()
+}
+
+fn with_pass(platform: &Platform, in_project: &str, build: &Build) -> As {
+    let pass = platform.control.build_pass(&project(in_project), build);
+    platform.bearing(pass.unwrap().password.expose())
+}
+
+#[tokio::test]
+async fn a_source_is_handed_out_once_to_who_has_its_ticket() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("source");
+    std::fs::create_dir_all(folder.join("sub")).unwrap();
+    std::fs::write(folder.join("Dockerfile"), "FROM scratch\n").unwrap();
+    std::fs::write(folder.join("sub/page"), "content\n").unwrap();
+    let ticket = Secret::new("a1b2c3");
+    let source = LaidSource {
+        context: folder,
+        dockerfile: "Dockerfile".into(),
+    };
+    let laid = platform.desk.lay_out(&ticket, source);
+    for other in [
+        platform.nobody(),
+        admin.clone(),
+        platform.bearing("a1b2c4"),
+        platform.bearing(GATEWAY_TOKEN),
+    ] {
+        other.get(PATH).await.problem(401, "unauthenticated");
+    }
+    let pod = platform.bearing(ticket.expose());
+    assert_eq!(platform.at_the_registry(&pod).get(PATH).await.status, 404);
+    let answer = pod.get(PATH).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let to = dir.path().join("unpacked");
+    let body = std::io::Cursor::new(answer.body.to_vec());
+    coracle_builder::unpack(body, &to, coracle_builder::Limits::default())
+        .await
+        .unwrap();
+    let page = std::fs::read_to_string(to.join("sub/page")).unwrap();
+    assert_eq!(page, "content\n");
+    pod.get(PATH).await.problem(401, "unauthenticated");
+    laid.again();
+    assert_eq!(pod.get(PATH).await.status, 200);
+    drop(laid);
+    pod.get(PATH).await.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_pass_pushes_the_image_of_its_build_while_it_goes_on() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    for name in ["one", "two"] {
+        admin.make_project(name).await;
+    }
+    admin.make_app("one", "shop").await;
+    push(&admin, "one/base", "1").await;
+    push(&admin, "two/web", "1").await;
+    let build = submitted(&platform, "one", "shop").await;
+    let pod = with_pass(&platform, "one", &build);
+    assert_eq!(pod.get("/v2/").await.status, 200);
+    push(&pod, "one/shop", "b1").await;
+    assert_eq!(pod.get("/v2/one/base/manifests/1").await.status, 200);
+    for closed in [
+        "/v2/two/web/manifests/1",
+        "/v2/_catalog",
+        "/v2/one/shop/tags/list",
+    ] {
+        assert_eq!(pod.get(closed).await.status, 403, "{closed}");
+    }
+    for repository in ["one/base", "two/web", "one/shop/more"] {
+        let path = format!("/v2/{repository}/blobs/uploads/");
+        let begun = pod.request(reqwest::Method::POST, &path).send().await;
+        assert_eq!(begun.unwrap().status(), 403, "{repository}");
+    }
+    let path = "/v2/one/shop/manifests/b1";
+    assert_eq!(pod.delete(path).await.status, 403);
+    // It opens nothing of the API.
+    pod.get("projects").await.problem(401, "unauthenticated");
+
+    let (objects, at) = (
+        &platform.control.objects,
+        keys::build(&project("one"), &app("shop"), 1),
+    );
+    let end = |build: &mut Build| {
+        build.status.phase = BuildPhase::Succeeded;
+        Ok(())
+    };
+    objects.modify::<BuildSpec>(&at, "b1", end).await.unwrap();
+    assert_eq!(pod.get("/v2/").await.status, 401, "its build is over");
+}
+
+#[tokio::test]
+async fn a_pass_ends_with_the_wish_for_its_build() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("one").await;
+    admin.make_app("one", "shop").await;
+    let build = submitted(&platform, "one", "shop").await;
+    let pod = with_pass(&platform, "one", &build);
+    assert_eq!(pod.get("/v2/").await.status, 200);
+    // One of a build that looks the same and is another.
+    let mut other = build.clone();
+    other.metadata.uid = "another".to_owned();
+    let stranger = with_pass(&platform, "one", &other);
+    assert_eq!(stranger.get("/v2/").await.status, 401);
+    let path = "projects/one/apps/shop/builds/b1/cancel";
+    admin.post(path, &serde_json::Value::Null).await.ok(202);
+    assert_eq!(pod.get("/v2/").await.status, 401);
+    let secret = pod.authorization.clone().unwrap();
+    let cut = platform.bearing(&secret["Bearer ".len()..secret.len() - 4]);
+    assert_eq!(cut.get("/v2/").await.status, 401);
+}
