@@ -45,6 +45,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where builds run. */}}
+{{- define "coracle.buildNamespace" -}}
+{{- .Values.builds.namespace | default (printf "builds-%s" .Release.Namespace | trunc 63 | trimSuffix "-") -}}
+{{- end -}}
+
 {{/* The port in the URLs that people are shown. */}}
 {{- define "coracle.publicPort" -}}
 {{- if .Values.publicPort -}}
@@ -96,6 +101,15 @@ capabilities:
 {{- end -}}
 {{- if not (has .Values.registry.access (list "nodePort" "host")) -}}
 {{- fail "registry.access: use nodePort or host" -}}
+{{- end -}}
+{{- if not (has .Values.builds.tool (list "buildkit" "buildah")) -}}
+{{- fail "builds.tool: use buildkit or buildah" -}}
+{{- end -}}
+{{- if eq (int .Values.builds.user) 0 -}}
+{{- fail "builds.user: use any number but 0" -}}
+{{- end -}}
+{{- if hasPrefix "coracle-" (include "coracle.buildNamespace" .) -}}
+{{- fail "builds.namespace: namespaces that begin with coracle- are the projects'" -}}
 {{- end -}}
 {{- if not (has .Values.gateway.kind (list "Deployment" "DaemonSet")) -}}
 {{- fail "gateway.kind: use Deployment or DaemonSet" -}}
