@@ -9,8 +9,6 @@
 //! that an idle platform runs, and the linker puts them side by side instead of all over the program. It is made by
 //! `bench/platform/order.py`. Names that are gone are ignored: an old list costs memory and nothing else.
 
-#![expect(clippy::print_stdout, reason = "this is how a build script talks to cargo")]
-
 use std::env;
 use std::process::Command;
 
