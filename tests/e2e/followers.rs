@@ -1,5 +1,7 @@
 //! A control plane that does not lead does everything that is asked of it: nobody needs to know which one leads.
 
+use std::time::Instant;
+
 use coracle_e2e::{Fleet, LONG, Load, Source, until_ok};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -26,6 +28,8 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
         fleet.members[number].log_in().await;
     }
     let (first, second) = (&fleet.members[one], &fleet.members[other]);
+    let began = Instant::now();
+    let note = |what: &str| eprintln!("after {} ms: {what}", began.elapsed().as_millis());
 
     // An upload and its build, whose log is told here while another works at it.
     let source = Source::page("first words");
@@ -47,12 +51,15 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
     // The URL that was printed shows it at the first request.
     let page = first.get("shop.localhost", "/").await;
     assert_eq!((page.status, page.body.as_str()), (200, "first words\n"));
+    note("deployed");
     let log = second.coracle(&["builds", "log", "shop", "1"]).await;
     assert!(log.ok().contains("index.html"), "{log}");
 
+    note("a build's log");
     let mut follow = second.coracle_running(&["logs", "shop", "-f"]);
     follow.says("working").await;
     drop(follow);
+    note("logs are followed");
     let web = web_pod(&fleet, one).await;
     let done = first
         .coracle_with(
@@ -74,6 +81,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
         .coracle(&["env", "shop", "set", "WORD=set"])
         .await
         .ok();
+    note("commands are run");
     second.settled().await;
 
     // Users notice nothing of a restart, and of a pod that is deleted.
@@ -125,6 +133,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
         .await
         .nothing_failed("pods that are restarted and deleted by one that follows");
 
+    note("a pod is restarted, a pod is deleted");
     // A build that is ended.
     source.write("Dockerfile", "FROM coracle-test:1\nRUN sleep 600\n");
     let at = "/projects/default/apps/shop/builds";
@@ -159,6 +168,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
     assert!(ended.is_ok_and(|ended| ended.status < 300));
     is("cancelled").await;
 
+    note("a build is ended");
     // A bare pod, and the node.
     let body = json!({"metadata": {"name": "tool"}, "spec": {"image": "coracle-test:1", "command": ["sleep", "600"]}});
     first
@@ -177,6 +187,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
     })
     .await;
     second.api().await.delete(at).await.ok();
+    note("a bare pod comes and goes");
     let node = first.api().await.list("/nodes").await.unwrap();
     let node = name(&node[0]).to_owned();
     for (verb, unschedulable) in [("cordon", true), ("uncordon", false)] {
@@ -192,6 +203,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
         })
         .await;
     }
+    note("the node is cordoned and open");
     second.settled().await;
     first.coracle(&["rollback", "shop"]).await.ok();
     second.settled().await;
@@ -202,4 +214,5 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
         .await
         .ok();
     second.nothing_left().await;
+    note("nothing is left");
 }

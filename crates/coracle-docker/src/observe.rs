@@ -100,6 +100,16 @@ async fn observe(core: &Arc<Core>) -> Result<Infallible, EngineError> {
         until: None,
         filters: Some(filters(core, &[("type", "container")])),
     })));
+    // The cordon is a volume, and another control plane may have made it.
+    let cordon = HashMap::from([
+        ("type".to_owned(), vec!["volume".to_owned()]),
+        ("volume".to_owned(), vec![core.names.cordon()]),
+    ]);
+    let mut cordons = Box::pin(docker.events(Some(EventsOptions {
+        since: Some(since.to_string()),
+        until: None,
+        filters: Some(cordon),
+    })));
     sync(core, &docker).await?;
     let mut rescan = tokio::time::interval(RESCAN);
     rescan.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -108,6 +118,11 @@ async fn observe(core: &Arc<Core>) -> Result<Infallible, EngineError> {
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => handle(core, &docker, event).await?,
+                Some(Err(error)) => return Err(engine_error(error)),
+                None => return Err(EngineError::Unavailable("the daemon closed its stream of events".into())),
+            },
+            changed = cordons.next() => match changed {
+                Some(Ok(_)) => cordon::read(core, &docker).await?,
                 Some(Err(error)) => return Err(engine_error(error)),
                 None => return Err(EngineError::Unavailable("the daemon closed its stream of events".into())),
             },
