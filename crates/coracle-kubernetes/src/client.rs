@@ -21,7 +21,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WORDS: usize = 600;
 
 fn refused(error: &dyn std::error::Error) -> EngineError {
-    EngineError::Refused(format!("the way to the cluster: {}", chain(error)))
+    let words = chain(error);
+    // The further lines of a parser's message show the file, and so what opens the cluster.
+    let words = words.lines().next().unwrap_or_default();
+    EngineError::Refused(format!("the way to the cluster: {words}"))
 }
 
 /// Makes the client. Nothing is asked yet: the API server need not be up.
@@ -229,6 +232,26 @@ mod tests {
             ..Status::failure(message, "")
         };
         engine_error(kube::Error::Api(Box::new(status)))
+    }
+
+    #[tokio::test]
+    async fn a_damaged_kubeconfig_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let text =
+            "apiVersion: v1\nkind: Config\nusers:\n- name: u\n  user: {token: \"hunter2\"}}\n";
+        std::fs::write(&path, text).unwrap();
+        let supervisor = coracle_task::Supervisor::new("test");
+        let config = KubernetesConfig {
+            access: Access::Kubeconfig {
+                path,
+                context: None,
+            },
+            ..KubernetesConfig::new("p1", supervisor)
+        };
+        let error = way(&config).await.unwrap_err().to_string();
+        assert!(error.contains("the way to the cluster"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::client::{apply, client, engine_error, ignore_missing, within};
 use crate::config::KubernetesConfig;
 use crate::facts::{Facts, PLATFORM, PodKind};
 use crate::object;
+use crate::phase;
 
 /// Objects changed at the same time.
 const AT_ONCE: usize = 8;
@@ -33,12 +34,13 @@ pub async fn stop_pods(config: &KubernetesConfig) -> Result<usize, EngineError> 
     pods.retain(|pod| {
         let facts = Facts::read(&pod.metadata, &config.platform);
         let kind = facts.map(|facts| facts.kind);
-        matches!(kind, Some(PodKind::Replicated | PodKind::Single)) && !has_ended(pod)
+        matches!(kind, Some(PodKind::Replicated | PodKind::Single)) && !phase::has_ended(pod)
     });
     let count = pods.len();
     let single = |pod: &Pod| pod.metadata.owner_references.is_none();
-    let sets = sets.into_iter().map(Halt::Set);
-    let pods = pods.into_iter().filter(single).map(Halt::Pod);
+    let sets = sets.into_iter().map(|set| Halt::Set(Box::new(set)));
+    let pods = pods.into_iter().filter(single);
+    let pods = pods.map(|pod| Halt::Pod(Box::new(pod)));
     let mut halting = futures::stream::iter(sets.chain(pods))
         .map(|halt| halt.done(&client))
         .buffer_unordered(AT_ONCE);
@@ -49,17 +51,9 @@ pub async fn stop_pods(config: &KubernetesConfig) -> Result<usize, EngineError> 
     failed.map_or(Ok(count), Err)
 }
 
-fn has_ended(pod: &Pod) -> bool {
-    let phase = pod
-        .status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref());
-    matches!(phase, Some("Succeeded" | "Failed"))
-}
-
 enum Halt {
-    Set(Deployment),
-    Pod(Pod),
+    Set(Box<Deployment>),
+    Pod(Box<Pod>),
 }
 
 impl Halt {

@@ -113,15 +113,10 @@ impl DataDir {
             format!("the data directory {} cannot be used", self.0.display()),
             error,
         );
-        let owner = std::fs::metadata(&self.0).ok().map(|found| found.uid());
-        let user = rustix::process::geteuid().as_raw();
-        match owner {
-            Some(owner) if error.kind() == io::ErrorKind::PermissionDenied && owner != user => {
-                let in_pod = env_vars::read(env_vars::IN_CLUSTER).is_some();
-                failed.hint(strangers_folder(owner, user, in_pod))
-            }
-            _ => failed.hint("name one that you may write to with --data-dir"),
-        }
+        let whose = belongs_to_stranger(&self.0, error);
+        failed.hint(
+            whose.unwrap_or_else(|| "name one that you may write to with --data-dir".to_owned()),
+        )
     }
 
     /// Makes the folder and those that every process needs, for their owner only.
@@ -263,15 +258,41 @@ impl DataDir {
     }
 }
 
-/// What to do about a folder of another user.
-fn strangers_folder(owner: u32, user: u32, in_pod: bool) -> String {
-    let whose = format!("it belongs to user {owner}, and this process is user {user}");
-    if in_pod {
-        format!(
-            "{whose}: the volume's storage class does not give it to the pod's group. Set persistence.ownerImage of the Helm chart, use another class, or `chown {user}` the folder on its node"
-        )
-    } else {
-        format!("{whose}: name one that you may write to with --data-dir, or run this as its owner")
+/// What to do, where `error` comes from `folder` being another user's.
+pub(crate) fn belongs_to_stranger(folder: &Path, error: &io::Error) -> Option<String> {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return None;
+    }
+    let owner = std::fs::metadata(folder).ok()?.uid();
+    let user = rustix::process::geteuid().as_raw();
+    let home = match env_vars::read(env_vars::IN_CLUSTER) {
+        Some(_) => Home::Pod,
+        None => Home::Machine,
+    };
+    (owner != user).then(|| home.strangers_folder(owner, user))
+}
+
+/// Where this process runs.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    /// In a pod of a cluster.
+    Pod,
+    /// On a machine.
+    Machine,
+}
+
+impl Home {
+    /// What to do about a folder of another user.
+    fn strangers_folder(self, owner: u32, user: u32) -> String {
+        let whose = format!("it belongs to user {owner}, and this process is user {user}");
+        match self {
+            Self::Pod => format!(
+                "{whose}: the volume's storage class does not give it to the pod's group. Set persistence.ownerImage of the Helm chart, use another class, or `chown {user}` the folder on its node"
+            ),
+            Self::Machine => format!(
+                "{whose}: name one that you may write to with --data-dir, or run this as its owner"
+            ),
+        }
     }
 }
 
@@ -413,7 +434,7 @@ mod tests {
 
     #[test]
     fn a_strangers_folder_is_told_with_what_to_do() {
-        let pod = strangers_folder(0, 10_007, true);
+        let pod = Home::Pod.strangers_folder(0, 10_007);
         for word in [
             "user 0",
             "user 10007",
@@ -422,7 +443,7 @@ mod tests {
         ] {
             assert!(pod.contains(word), "{word}: {pod}");
         }
-        let machine = strangers_folder(0, 1000, false);
+        let machine = Home::Machine.strangers_folder(0, 1000);
         assert!(machine.contains("--data-dir"), "{machine}");
         assert!(!machine.contains("Helm"), "{machine}");
     }

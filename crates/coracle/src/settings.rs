@@ -9,7 +9,7 @@ use coracle_model::name::Hostname;
 use serde::{Deserialize, Serialize};
 
 use crate::build_settings::{BuildArgs, BuildSettings};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, belongs_to_stranger};
 use crate::engine::{KubernetesArgs, KubernetesSettings};
 use crate::env_vars;
 use crate::error::{CliError, Result};
@@ -209,10 +209,14 @@ impl PlatformSettings {
                 return Ok(None);
             }
             Err(error) => {
-                return Err(CliError::caused(
-                    format!("{} cannot be read", path.display()),
-                    &error,
-                ));
+                let whose = path
+                    .parent()
+                    .and_then(|folder| belongs_to_stranger(folder, &error));
+                let failed = CliError::caused(format!("{} cannot be read", path.display()), &error);
+                return Err(match whose {
+                    Some(whose) => failed.hint(whose),
+                    None => failed,
+                });
             }
         };
         toml::from_str(&text).map(Some).map_err(|error| {

@@ -101,7 +101,8 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result {
         EngineKind::Docker => checks.push(engine::docker().await),
         EngineKind::Kubernetes => checks.extend(engine::cluster(&data, &settings, id).await),
     }
-    checks.extend([data_dir(&data), room("disk", data.path()), store]);
+    checks.push(data_dir(&data, &settings));
+    checks.extend([room("disk", data.path()), store]);
     checks.push(process(&data, &settings, Part::Serve));
     // In a pod the gateways are pods of their own.
     if !settings.kubernetes.in_pod() {
@@ -148,7 +149,8 @@ fn of_room(what: &'static str, free: u64, found: String) -> Check {
     }
 }
 
-fn data_dir(data: &DataDir) -> Check {
+/// Is it there, and for its owner only? A pod has nobody else, and a volume for its group.
+fn data_dir(data: &DataDir, settings: &PlatformSettings) -> Check {
     const WHAT: &str = "data directory";
     let folder = data.path().display();
     if !data.path().exists() {
@@ -158,7 +160,8 @@ fn data_dir(data: &DataDir) -> Check {
             "`coracle up` makes it",
         );
     }
-    if let Some(mode) = data.open_mode() {
+    let open = data.open_mode();
+    if let Some(mode) = open.filter(|_| !settings.kubernetes.in_pod()) {
         return Check::warn(
             WHAT,
             format!("others may look into {folder} (mode {mode:o})"),
