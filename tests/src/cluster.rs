@@ -107,7 +107,7 @@ impl Kubectl {
         drop(self.run(&["apply", "-f", path]));
     }
 
-    /// Names of the nodes that take pods.
+    /// Names of the nodes that take any pod.
     ///
     /// # Panics
     /// When the cluster does not answer.
@@ -118,6 +118,7 @@ impl Kubectl {
             let conditions = node["status"]["conditions"].as_array();
             let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
             node["spec"]["unschedulable"] != true
+                && node["spec"]["taints"].is_null()
                 && conditions.is_some_and(|all| all.iter().any(ready))
         });
         let mut names: Vec<String> = named.map(|node| text(&node["metadata"]["name"])).collect();
