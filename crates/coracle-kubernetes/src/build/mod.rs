@@ -36,6 +36,8 @@ use config::BuildConfig;
 
 /// For a Job that is being removed to be gone.
 const GONE: Duration = Duration::from_mins(1);
+/// For a Job to be made, a Job that is in its way to be gone before.
+const BEGIN: Duration = Duration::from_secs(90);
 /// For the removal of a Job, before it goes on behind the caller's back.
 const REMOVAL: Duration = Duration::from_secs(5);
 /// Tries to remove a Job; what is left then goes with the next start, or by the cluster's own clock.
@@ -89,9 +91,22 @@ pub(crate) async fn build(
         jobs: within(&core.client, &config.namespace),
         secrets: within(&core.client, &config.namespace),
     };
-    let work = async {
-        ensure_namespace(core, config).await?;
-        let begun = Box::pin(build.begin()).await;
+    let result = Box::pin(build.run(&progress)).await;
+    build.end().await;
+    asked(core).remove(&object::id(&request.id));
+    result
+}
+
+impl Build<'_> {
+    /// From the Job to the image.
+    async fn run(&self, progress: &BuildProgress) -> Result<BuiltImage, EngineError> {
+        let (core, config, request) = (self.core, self.config, self.request);
+        // Not cut short by a cancellation: what the API server was asked for may be made after its removal then.
+        let begun = tokio::time::timeout(BEGIN, Box::pin(self.begin())).await;
+        let begun = begun.unwrap_or_else(|_elapsed| {
+            let message = format!("the cluster did not take the build's job within {BEGIN:?}");
+            Err(failed(message))
+        });
         if begun.is_err() {
             // Perhaps because somebody removed the namespace.
             *core.builds_made.lock().await = false;
@@ -102,30 +117,27 @@ pub(crate) async fn build(
             dockerfile: request.dockerfile.clone(),
         };
         let laid = config.desk.lay_out(&ticket, source);
-        Box::pin(follow::follow(
-            core, config, &request, &job, &laid, &progress,
-        ))
-        .await?;
-        let found = image::ask_registry(core, &request.push, request.credentials.as_ref()).await?;
+        let work = async {
+            Box::pin(follow::follow(core, config, request, &job, &laid, progress)).await?;
+            image::ask_registry(core, &request.push, request.credentials.as_ref()).await
+        };
+        let found = tokio::select! {
+            found = tokio::time::timeout(request.limits.time, work) => {
+                found.unwrap_or(Err(EngineError::BuildEnded("its time is over")))?
+            }
+            () = request.cancel.cancelled() => {
+                return Err(EngineError::BuildEnded("it was cancelled"));
+            }
+        };
         Ok(BuiltImage {
             reference: found.pinned,
             ports: found.ports,
         })
-    };
-    let result = tokio::select! {
-        result = tokio::time::timeout(request.limits.time, work) => {
-            result.unwrap_or(Err(EngineError::BuildEnded("its time is over")))
-        }
-        () = request.cancel.cancelled() => Err(EngineError::BuildEnded("it was cancelled")),
-    };
-    build.end().await;
-    asked(core).remove(&object::id(&request.id));
-    result
-}
+    }
 
-impl Build<'_> {
     /// The Job and its ticket: as they are, or made.
     async fn begin(&self) -> Result<(Job, Hidden), EngineError> {
+        ensure_namespace(self.core, self.config).await?;
         if let Some(found) = self.jobs.get_opt(&self.name).await.map_err(engine_error)? {
             if !is_ours(&found.metadata, &self.core.config.platform) {
                 return Err(foreign::<Job>(Some(&self.config.namespace), &self.name));
