@@ -24,8 +24,9 @@ use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, build_source, env, events, exec, export, gateway, health, home, image, import, logs,
-    metrics, node, openapi, pod, project, release, session, system, token, user, volume,
+    activity, app, build, build_source, env, events, exec, export, gateway, health, home, image,
+    import, logs, metrics, node, openapi, pod, project, release, session, system, token, user,
+    volume,
 };
 
 /// The largest JSON body, in bytes.
