@@ -242,21 +242,26 @@ impl Importer {
         };
         let last = match outcome {
             Ok(()) => ImportLine::Report(self.report),
-            Err(problem) => ImportLine::Problem(problem),
+            Err(error) => {
+                // Whoever follows is told less than the cause.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an import was not ended"
+                );
+                ImportLine::Problem(Box::new(error.problem()))
+            }
         };
         listener.last(&last).await;
     }
 
-    async fn apply(&self, listener: &Listener) -> Result<(), Box<Problem>> {
+    async fn apply(&self, listener: &Listener) -> Result<(), OperationError> {
         self.images.push(&self.file, listener).await?;
         let (control, archive, actor) = (&self.state.control, &self.archive, &self.actor);
-        let failed = |error: OperationError| Box::new(error.problem());
         for project in &archive.projects {
-            let created = control.import_project(project, actor);
-            created.await.map_err(failed)?;
+            control.import_project(project, actor).await?;
         }
         for user in &archive.users {
-            control.import_user(user, actor).await.map_err(failed)?;
+            control.import_user(user, actor).await?;
         }
         let total = archive.apps.len() as u64;
         for ((app, outcome), done) in archive.apps.iter().zip(outcomes(&self.report)).zip(0..) {
@@ -267,10 +272,15 @@ impl Importer {
                 ImportOutcome::Unchanged | ImportOutcome::Skipped | ImportOutcome::Conflict => {
                     Ok(())
                 }
-            }
-            .map_err(failed)?;
+            }?;
         }
         listener.progress(ImportStage::Apps, total, total);
+        let message = format!("an export with {total} apps imported");
+        let what = (Kind::Project, "import");
+        control
+            .journal
+            .record(actor, "platform.imported", None, what, message)
+            .await;
         Ok(())
     }
 }

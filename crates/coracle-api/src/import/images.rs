@@ -20,7 +20,6 @@ use coracle_builder::{SourceError, walk};
 use coracle_control::OperationError;
 use coracle_control::archive::{Archive, LIMITS, ManifestRecord};
 use coracle_model::import::{ImportOutcome, ImportStage};
-use coracle_model::problem::Problem;
 use coracle_registry::{Digest, Reference, Registry, RegistryError, RepositoryName};
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
@@ -65,7 +64,7 @@ impl From<SourceError> for Stopped {
     }
 }
 
-fn refused(what: impl std::fmt::Display) -> OperationError {
+fn refused<E: std::fmt::Display>(what: E) -> OperationError {
     OperationError::InvalidSource {
         reason: format!("an image of the export is not taken: {what}"),
     }
@@ -134,7 +133,7 @@ impl Images {
         &self,
         archive: &Arc<File>,
         listener: &Listener,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), OperationError> {
         let (_, total) = self.missing();
         let mut done = 0;
         listener.progress(ImportStage::Images, done, total);
@@ -160,8 +159,8 @@ impl Images {
             }
             match reader.await {
                 Ok(Ok(()) | Err(Stopped::Unwanted)) => {}
-                Ok(Err(Stopped::Archive(error))) => return Err(problem(&refused(error))),
-                Err(panic) => return Err(problem(&refused(panic))),
+                Ok(Err(Stopped::Archive(error))) => return Err(refused(error)),
+                Err(panic) => return Err(refused(panic)),
             }
         }
         for (repository, manifests) in &self.manifests {
@@ -178,7 +177,7 @@ impl Images {
         digest: &Digest,
         size: u64,
         content: mpsc::Receiver<std::io::Result<Bytes>>,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), OperationError> {
         let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
         let body = Body::from_stream(ReceiverStream::new(content).fuse());
         self.ask(&path, size, body).await
@@ -189,12 +188,12 @@ impl Images {
         from: &RepositoryName,
         to: &RepositoryName,
         digest: &Digest,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), OperationError> {
         let path = format!("/v2/{to}/blobs/uploads/?mount={digest}&from={from}");
         self.ask(&path, 0, Body::empty()).await
     }
 
-    async fn ask(&self, path: &str, size: u64, body: Body) -> Result<(), Box<Problem>> {
+    async fn ask(&self, path: &str, size: u64, body: Body) -> Result<(), OperationError> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -202,7 +201,7 @@ impl Images {
             .header(header::CONTENT_LENGTH, size)
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .body(body)
-            .map_err(|error| problem(&refused(error)))?;
+            .map_err(refused)?;
         let answer = match self.router.clone().oneshot(request).await {
             Ok(answer) => answer,
             Err(never) => match never {},
@@ -212,9 +211,9 @@ impl Images {
             StatusCode::INSUFFICIENT_STORAGE => {
                 let source = std::io::ErrorKind::StorageFull.into();
                 let what = "an image could not be stored";
-                Err(problem(&OperationError::Io { what, source }))
+                Err(OperationError::Io { what, source })
             }
-            status => Err(problem(&refused(format!("the registry answers {status}")))),
+            status => Err(refused(format!("the registry answers {status}"))),
         }
     }
 
@@ -222,24 +221,19 @@ impl Images {
         &self,
         repository: &RepositoryName,
         record: &ManifestRecord,
-    ) -> Result<(), Box<Problem>> {
-        let no = |error: &dyn std::fmt::Display| problem(&refused(error));
-        let digest: Digest = record.digest.parse().map_err(|error| no(&error))?;
+    ) -> Result<(), OperationError> {
+        let digest: Digest = record.digest.parse().map_err(refused)?;
         let kind = record
             .media_type
             .parse()
-            .map_err(|error: RegistryError| no(&error))?;
+            .map_err(refused::<RegistryError>)?;
         let content = Bytes::from(record.content.clone());
         self.registry
             .put_manifest(repository, &Reference::Digest(digest), Some(kind), content)
             .await
-            .map_err(|error| no(&error))?;
+            .map_err(refused)?;
         Ok(())
     }
-}
-
-fn problem(error: &OperationError) -> Box<Problem> {
-    Box::new(error.problem())
 }
 
 /// Reads the wanted blobs out of the archive, in its order.
