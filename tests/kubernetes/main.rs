@@ -8,6 +8,7 @@
 
 mod build;
 mod commands;
+mod export_import;
 mod kill_control_plane;
 mod nodes;
 mod projects;
