@@ -1,9 +1,10 @@
 """Which functions an idle platform runs: writes crates/coracle/layout.ld, by which the linker puts them side by side.
 
 The kernel maps a program in pieces of 64 kB around each page that is touched: where what runs lies between what does
-not, an idle process has most of the program in its memory. Needs valgrind, and the program with its symbols:
+not, an idle process has most of the program in its memory. Needs valgrind, and the program with its symbols and without
+a layout (valgrind knows one section of code):
 
-    cargo rustc --release --locked -p coracle --bin coracle -- -C strip=none
+    CORACLE_LAYOUT=none cargo rustc --release --locked -p coracle --bin coracle -- -C strip=none
     python3 bench/platform/order.py
 
 Functions are named without the hashes that the compiler puts into a name, since they change with every version of a
@@ -24,6 +25,8 @@ from instance import API, BINARY, GATEWAY, ROOT, TEST_IMAGE, Instance, answers, 
 LAYOUT = ROOT / "crates/coracle/layout.ld"
 # Long enough for a heartbeat of the gateway's feed (15 s).
 IDLE_SECONDS = 20
+# A start runs thousands of functions.
+FEWEST = 1000
 # Under valgrind everything takes long.
 START_SECONDS = 300
 
@@ -53,8 +56,9 @@ class Traced(Instance):
             env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         log.close()
         self.children.append(child)
-        address, path = (API, "/readyz") if role == "serve" else (GATEWAY, "/")
-        wait_until(role, lambda: status_of(address, path) is not None, START_SECONDS, every=0.2)
+        # A gateway without applications answers with 404.
+        address, path, wanted = (API, "/readyz", 200) if role == "serve" else (GATEWAY, "/", 404)
+        wait_until(role, lambda: status_of(address, path) == wanted, START_SECONDS, every=0.2)
         return child
 
     def log_in(self):
@@ -162,6 +166,8 @@ def main():
         trace(instance)
         ran = {path.name: functions.of(executed(path, str(BINARY))) for path in instance.traces.iterdir()}
     rest = ran["serve-first"] & ran["serve-second"]
+    if len(rest) < FEWEST:
+        raise SystemExit(f"only {len(rest)} functions seen in two starts: build the program as the head of this file says")
     sets = [ran["gateway-rest"], rest, ran["gateway-work"], ran["serve-first"] | ran["serve-second"]]
     names = choose(functions, sets)
     patterns = "".join(f"    *(.text.{name})\n" for name in names)

@@ -7,7 +7,8 @@
 //!
 //! *Layout.* The kernel maps 64 kB around each page of the program that is touched. `layout.ld` names the functions
 //! that an idle platform runs, and the linker puts them side by side instead of all over the program. It is made by
-//! `bench/platform/order.py`. Names that are gone are ignored: an old list costs memory and nothing else.
+//! `bench/platform/order.py`, from a program that was linked with `CORACLE_LAYOUT=none`. Names that are gone are ignored:
+//! an old list costs memory and nothing else.
 
 use std::env;
 use std::process::Command;
@@ -18,6 +19,7 @@ const PACKED_SINCE: (u32, u32) = (2, 36);
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=layout.ld");
+    println!("cargo::rerun-if-env-changed=CORACLE_LAYOUT");
     // Of a machine that another one builds for nothing is known, and of a linker of somebody's own choice neither.
     let native = variable("HOST") == variable("TARGET");
     let gnu =
@@ -30,7 +32,7 @@ fn main() {
     if c_library().is_some_and(|version| version >= PACKED_SINCE) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
-    if variable("PROFILE") == "release" {
+    if variable("PROFILE") == "release" && variable("CORACLE_LAYOUT") != "none" {
         println!("cargo::rustc-link-arg-bins=-T");
         println!(
             "cargo::rustc-link-arg-bins={}/layout.ld",
