@@ -11,6 +11,9 @@ mod follow;
 mod object;
 mod progress;
 mod status;
+#[cfg(test)]
+mod tests;
+mod tool;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
