@@ -1,6 +1,7 @@
 //! All that there is of one workload, and how the planner sees it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -9,14 +10,18 @@ use coracle_model::workload::{ObservedPod, PodId};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
+use kube::core::NamespaceResourceScope;
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::changed::{Change, changed};
 use crate::facts::{ATTACHED, Facts, SET, annotation, label, moment, stopping_since};
 use crate::phase;
 use crate::plan::{JobView, PodView, SetView, View};
+use crate::state::Part;
 
-/// A Deployment or Job that is there.
+/// An object of a workload that is there.
 #[derive(Debug)]
 pub(crate) struct Held<K> {
     pub(crate) facts: Facts,
@@ -24,16 +29,48 @@ pub(crate) struct Held<K> {
     pub(crate) version: u64,
     /// We asked for its deletion.
     pub(crate) deleting: bool,
+    /// Of a pod: no request is in flight to it any more.
+    pub(crate) drained: bool,
 }
 
-/// A pod that is there.
-#[derive(Debug)]
-pub(crate) struct PodRecord {
-    pub(crate) facts: Facts,
-    pub(crate) live: Arc<Pod>,
-    pub(crate) version: u64,
-    pub(crate) drained: bool,
-    pub(crate) deleting: bool,
+/// A kind of object of which workloads have some, by name.
+pub(crate) trait Kept:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Debug
+    + DeserializeOwned
+    + Send
+    + Sync
+    + 'static
+{
+    const PART: Part;
+
+    /// Those that a workload has.
+    fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>>;
+}
+
+impl Kept for Pod {
+    const PART: Part = Part::Pods;
+
+    fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>> {
+        &mut group.pods
+    }
+}
+
+impl Kept for Deployment {
+    const PART: Part = Part::Sets;
+
+    fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>> {
+        &mut group.sets
+    }
+}
+
+impl Kept for Job {
+    const PART: Part = Part::Jobs;
+
+    fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>> {
+        &mut group.jobs
+    }
 }
 
 /// Why a wish is not done, and when it is tried again.
@@ -51,7 +88,7 @@ pub(crate) struct Group {
     pub(crate) wish: Option<Wish>,
     pub(crate) sets: BTreeMap<String, Held<Deployment>>,
     pub(crate) jobs: BTreeMap<String, Held<Job>>,
-    pub(crate) pods: BTreeMap<String, PodRecord>,
+    pub(crate) pods: BTreeMap<String, Held<Pod>>,
     pub(crate) trouble: Option<Trouble>,
     /// Objects (by uid) that have all that stands beside them.
     pub(crate) furnished: BTreeSet<String>,
@@ -122,7 +159,7 @@ impl Group {
     }
 
     /// The Deployment, Job or pod name in the cluster of a pod as it is told outside.
-    pub(crate) fn find(&self, id: &PodId) -> Option<&PodRecord> {
+    pub(crate) fn find(&self, id: &PodId) -> Option<&Held<Pod>> {
         let mine = self
             .pods
             .iter()

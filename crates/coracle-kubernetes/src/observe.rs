@@ -20,7 +20,7 @@ use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::facts::PLATFORM;
-use crate::group::{Group, PodRecord};
+use crate::group::{Group, Kept};
 use crate::intake::From;
 use crate::node;
 use crate::state::{Core, Part};
@@ -90,69 +90,20 @@ fn service<K>(
 /// A workload and the name of an object of it.
 type Key = (WorkloadId, String);
 
-/// A kind of object that belongs to workloads.
-trait Own: Resource<DynamicType = ()> + Clone + Sized {
-    const PART: Part;
-    fn take(core: &Arc<Core>, object: Self);
-    /// All that is known, with uids.
-    fn known(core: &Core) -> Vec<(Key, Option<String>)>;
-}
-
-impl Own for Pod {
-    const PART: Part = Part::Pods;
-    fn take(core: &Arc<Core>, object: Self) {
-        core.take_pod(object, From::Watch);
-    }
-    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
-        core.with(|state| {
-            let of = |(id, group): (&WorkloadId, &Group)| {
-                let own = |(name, pod): (&String, &PodRecord)| {
-                    ((id.clone(), name.clone()), pod.live.metadata.uid.clone())
-                };
-                group.pods.iter().map(own).collect::<Vec<_>>()
-            };
-            state.groups.iter().flat_map(of).collect()
-        })
-    }
-}
-
-impl Own for Deployment {
-    const PART: Part = Part::Sets;
-    fn take(core: &Arc<Core>, object: Self) {
-        core.take_set(object, From::Watch);
-    }
-    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
-        core.with(|state| {
-            let mut known = Vec::new();
-            for (id, group) in &state.groups {
-                for (name, set) in &group.sets {
-                    known.push(((id.clone(), name.clone()), set.live.metadata.uid.clone()));
-                }
+/// All objects of a kind that are known, with uids.
+fn known<K: Kept>(core: &Core) -> Vec<(Key, Option<String>)> {
+    core.with(|state| {
+        let mut known = Vec::new();
+        for (id, group) in &mut state.groups {
+            for (name, held) in K::of(group) {
+                known.push(((id.clone(), name.clone()), held.live.meta().uid.clone()));
             }
-            known
-        })
-    }
+        }
+        known
+    })
 }
 
-impl Own for Job {
-    const PART: Part = Part::Jobs;
-    fn take(core: &Arc<Core>, object: Self) {
-        core.take_job(object, From::Watch);
-    }
-    fn known(core: &Core) -> Vec<(Key, Option<String>)> {
-        core.with(|state| {
-            let mut known = Vec::new();
-            for (id, group) in &state.groups {
-                for (name, job) in &group.jobs {
-                    known.push(((id.clone(), name.clone()), job.live.metadata.uid.clone()));
-                }
-            }
-            known
-        })
-    }
-}
-
-fn take<K: Own>(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<K>) {
+fn take<K: Kept>(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<K>) {
     let key = |object: &K| {
         let facts = core.own(object.meta())?;
         Some((facts.id(), object.name_any()))
@@ -161,23 +112,23 @@ fn take<K: Own>(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Ev
         watcher::Event::Init => listed.clear(),
         watcher::Event::InitApply(object) => {
             listed.extend(key(&object));
-            K::take(core, object);
+            core.take(object, From::Watch);
         }
         watcher::Event::InitDone => {
-            for ((id, name), uid) in K::known(core) {
+            for ((id, name), uid) in known::<K>(core) {
                 if !listed.contains(&(id.clone(), name.clone())) {
-                    core.drop_object(K::PART, &id, &name, uid.as_deref());
+                    core.forget::<K>(&id, &name, uid.as_deref());
                 }
             }
             listed.clear();
             loaded(core, K::PART);
         }
-        watcher::Event::Apply(object) => K::take(core, object),
+        watcher::Event::Apply(object) => core.take(object, From::Watch),
         watcher::Event::Delete(object) => {
             let version = crate::state::version(object.meta().resource_version.as_deref());
             core.with(|state| state.saw(K::PART, version));
             if let Some((id, name)) = key(&object) {
-                core.drop_object(K::PART, &id, &name, object.meta().uid.as_deref());
+                core.forget::<K>(&id, &name, object.meta().uid.as_deref());
             }
         }
     }
@@ -201,10 +152,14 @@ fn nodes(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Nod
         watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
             let name = node.name_any();
             let node = node::read(&node);
-            core.with(|state| {
-                state.listed_nodes.insert(name);
-                state.set_node(node);
+            let turned = core.with(|state| {
+                state.listed_nodes.insert(name.clone());
+                state.set_node(node).then(|| state.on_node(&name))
             });
+            // What ends there may be waited for in vain from now on.
+            for id in turned.into_iter().flatten() {
+                core.reconcile(&id);
+            }
         }
         watcher::Event::InitDone => {
             core.with(|state| {

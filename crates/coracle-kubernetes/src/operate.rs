@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::client::{self, apply, apply_own, engine_error, is_conflict, is_missing, within};
 use crate::discovery;
 use crate::facts::{NAME_PREFIX, SET};
-use crate::group::Group;
+use crate::group::{Group, Kept};
 use crate::intake::From;
 use crate::naming;
 use crate::object;
@@ -61,7 +61,7 @@ pub(crate) async fn make_set(
     };
     let wish = object::deployment(&core.config, workload, replicas);
     let set: Deployment = make(core, workload, &wish).await?;
-    core.take_set(set, From::Answer);
+    core.take(set, From::Answer);
     Ok(())
 }
 
@@ -71,7 +71,7 @@ pub(crate) async fn make_job(
 ) -> Result<(), EngineError> {
     let wish = object::job(&core.config, workload);
     let job: Job = make(core, workload, &wish).await?;
-    core.take_job(job, From::Answer);
+    core.take(job, From::Answer);
     Ok(())
 }
 
@@ -81,7 +81,7 @@ pub(crate) async fn make_pod(
 ) -> Result<(), EngineError> {
     let wish = object::bare_pod(&core.config, workload);
     let pod: Pod = make(core, workload, &wish).await?;
-    core.take_pod(pod, From::Answer);
+    core.take(pod, From::Answer);
     Ok(())
 }
 
@@ -105,8 +105,12 @@ where
     result
 }
 
-fn live_set(core: &Core, id: &WorkloadId, name: &str) -> Option<Arc<Deployment>> {
-    core.with(|state| Some(Arc::clone(&state.groups.get(id)?.sets.get(name)?.live)))
+fn live<K: Kept>(core: &Core, id: &WorkloadId, name: &str) -> Option<Arc<K>> {
+    core.with(|state| {
+        Some(Arc::clone(
+            &K::of(state.groups.get_mut(id)?).get(name)?.live,
+        ))
+    })
 }
 
 pub(crate) async fn resize(
@@ -115,7 +119,7 @@ pub(crate) async fn resize(
     name: &str,
     replicas: u32,
 ) -> Result<(), EngineError> {
-    let Some(live) = live_set(core, id, name) else {
+    let Some(live) = live::<Deployment>(core, id, name) else {
         return Ok(());
     };
     let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
@@ -125,10 +129,10 @@ pub(crate) async fn resize(
         let set = client::merge(&api, name, &change)
             .await
             .map_err(engine_error)?;
-        core.take_set(set, From::Answer);
+        core.take(set, From::Answer);
     }
     let set = apply(&api, name, &object::resubmit(&live, replicas)).await?;
-    core.take_set(set, From::Answer);
+    core.take(set, From::Answer);
     Ok(())
 }
 
@@ -137,7 +141,7 @@ pub(crate) async fn stop_set(
     id: &WorkloadId,
     name: &str,
 ) -> Result<(), EngineError> {
-    let Some(live) = live_set(core, id, name) else {
+    let Some(live) = live::<Deployment>(core, id, name) else {
         return Ok(());
     };
     // Only the mark: a number that somebody else has set would be a conflict that keeps it from leaving.
@@ -147,7 +151,7 @@ pub(crate) async fn stop_set(
         json!({ "metadata": { "uid": live.metadata.uid, "annotations": { mark: since } } });
     match client::merge(&api, name, &change).await {
         Ok(set) => {
-            core.take_set(set, From::Answer);
+            core.take(set, From::Answer);
             Ok(())
         }
         Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
@@ -164,81 +168,35 @@ pub(crate) enum End {
     Unheard,
 }
 
-/// Deletes an object of which this uid was seen, with all that belongs to it.
-async fn delete<K>(
-    api: &Api<K>,
+/// Deletes an object as it was seen, with all that belongs to it.
+pub(crate) async fn delete<K: Kept>(
+    core: &Arc<Core>,
+    id: &WorkloadId,
     name: &str,
-    uid: Option<String>,
     end: End,
-) -> Result<(), EngineError>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
+) -> Result<(), EngineError> {
+    let Some(live) = live::<K>(core, id, name) else {
+        return Ok(());
+    };
+    let uid = live.meta().uid.clone();
     let mut parameters = DeleteParams::background().preconditions(Preconditions {
-        uid,
+        uid: uid.clone(),
         resource_version: None,
     });
     if end == End::Unheard {
         parameters.grace_period_seconds = Some(0);
     }
+    let api: Api<K> = within(&core.client, &core.namespace(&id.project)?);
     match api.delete(name, &parameters).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {}
         // Gone, or another one by now.
-        Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
-        Err(error) => Err(engine_error(error)),
+        Err(error) if is_missing(&error) || is_conflict(&error) => {}
+        Err(error) => return Err(engine_error(error)),
     }
-}
-
-pub(crate) async fn delete_set(
-    core: &Arc<Core>,
-    id: &WorkloadId,
-    name: &str,
-) -> Result<(), EngineError> {
-    let Some(live) = live_set(core, id, name) else {
-        return Ok(());
-    };
-    let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone(), End::Graceful).await?;
     core.with(|state| {
-        if let Some(set) = state.groups.get_mut(id).and_then(|g| g.sets.get_mut(name)) {
-            set.deleting |= set.live.metadata.uid == live.metadata.uid;
-        }
-        state.publish(id);
-    });
-    Ok(())
-}
-
-pub(crate) async fn delete_job(
-    core: &Arc<Core>,
-    id: &WorkloadId,
-    name: &str,
-) -> Result<(), EngineError> {
-    let live = core.with(|state| Some(Arc::clone(&state.groups.get(id)?.jobs.get(name)?.live)));
-    let Some(live) = live else { return Ok(()) };
-    let api: Api<Job> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone(), End::Graceful).await?;
-    core.with(|state| {
-        if let Some(job) = state.groups.get_mut(id).and_then(|g| g.jobs.get_mut(name)) {
-            job.deleting |= job.live.metadata.uid == live.metadata.uid;
-        }
-        state.publish(id);
-    });
-    Ok(())
-}
-
-pub(crate) async fn delete_pod(
-    core: &Arc<Core>,
-    id: &WorkloadId,
-    name: &str,
-    end: End,
-) -> Result<(), EngineError> {
-    let live = core.with(|state| Some(Arc::clone(&state.groups.get(id)?.pods.get(name)?.live)));
-    let Some(live) = live else { return Ok(()) };
-    let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
-    delete(&api, name, live.metadata.uid.clone(), end).await?;
-    core.with(|state| {
-        if let Some(pod) = state.groups.get_mut(id).and_then(|g| g.pods.get_mut(name)) {
-            pod.deleting |= pod.live.metadata.uid == live.metadata.uid;
+        let group = state.groups.get_mut(id);
+        if let Some(held) = group.and_then(|group| K::of(group).get_mut(name)) {
+            held.deleting |= held.live.meta().uid == uid;
         }
         state.publish(id);
     });
@@ -251,8 +209,9 @@ pub(crate) async fn leave(
     id: &WorkloadId,
     name: &str,
 ) -> Result<(), EngineError> {
-    let live = core.with(|state| Some(Arc::clone(&state.groups.get(id)?.pods.get(name)?.live)));
-    let Some(live) = live else { return Ok(()) };
+    let Some(live) = live::<Pod>(core, id, name) else {
+        return Ok(());
+    };
     if crate::facts::stopping_since(&live.metadata).is_some() {
         return Ok(());
     }
@@ -271,7 +230,7 @@ pub(crate) async fn leave(
     let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
     match client::merge(&api, name, &change).await {
         Ok(pod) => {
-            core.take_pod(pod, From::Answer);
+            core.take(pod, From::Answer);
             Ok(())
         }
         Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),

@@ -13,6 +13,9 @@ use chrono::Utc;
 use coracle_engine::EngineError;
 use coracle_engine::wish::Wish;
 use coracle_model::workload::{Workload, WorkloadId};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
 use crate::client::chain;
@@ -225,11 +228,19 @@ async fn perform(
             (Step::MakeSet | Step::MakePod | Step::MakeJob, None) => {}
             (Step::Resize(set, replicas), _) => operate::resize(core, id, set, *replicas).await?,
             (Step::StopSet(set), _) => operate::stop_set(core, id, set).await?,
-            (Step::DeleteSet(set), _) => operate::delete_set(core, id, set).await?,
-            (Step::DeleteJob(job), _) => operate::delete_job(core, id, job).await?,
+            (Step::DeleteSet(set), _) => {
+                operate::delete::<Deployment>(core, id, set, End::Graceful).await?
+            }
+            (Step::DeleteJob(job), _) => {
+                operate::delete::<Job>(core, id, job, End::Graceful).await?
+            }
             (Step::Detach(pod) | Step::Leave(pod), _) => operate::leave(core, id, pod).await?,
-            (Step::DeletePod(pod), _) => operate::delete_pod(core, id, pod, End::Graceful).await?,
-            (Step::StrikeOff(pod), _) => operate::delete_pod(core, id, pod, End::Unheard).await?,
+            (Step::DeletePod(pod), _) => {
+                operate::delete::<Pod>(core, id, pod, End::Graceful).await?
+            }
+            (Step::StrikeOff(pod), _) => {
+                operate::delete::<Pod>(core, id, pod, End::Unheard).await?
+            }
         }
     }
     if let Some(workload) = workload {

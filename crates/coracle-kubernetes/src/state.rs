@@ -16,12 +16,13 @@ use coracle_model::name::ProjectName;
 use coracle_model::node::{Node, Scheduling};
 use coracle_model::workload::{ObservedPod, PodId, WorkloadId};
 use futures::stream::BoxStream;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use crate::config::KubernetesConfig;
-use crate::group::{Group, PodRecord};
+use crate::group::{Group, Held};
 use crate::told::Surroundings;
 use crate::{naming, stats};
 
@@ -178,7 +179,8 @@ impl State {
         }
     }
 
-    pub(crate) fn set_node(&mut self, node: Node) {
+    /// Takes in a node. Answers whether pods can come to it now or cannot any more.
+    pub(crate) fn set_node(&mut self, node: Node) -> bool {
         let name = node.metadata.name.clone();
         let before = self.nodes.insert(name, node.clone());
         let open = |node: &Node| (node.spec.scheduling, node.status.ready);
@@ -191,6 +193,18 @@ impl State {
                 self.publish_all();
             }
         }
+        turned
+    }
+
+    /// Workloads with a pod on a node.
+    pub(crate) fn on_node(&self, node: &str) -> Vec<WorkloadId> {
+        let on = |pod: &Held<Pod>| {
+            let spec = pod.live.spec.as_ref();
+            spec.and_then(|spec| spec.node_name.as_deref()) == Some(node)
+        };
+        let has = |group: &Group| group.pods.values().any(on);
+        let groups = self.groups.iter().filter(|(_, group)| has(group));
+        groups.map(|(id, _)| id.clone()).collect()
     }
 
     pub(crate) fn forget_node(&mut self, name: &str) {
@@ -236,7 +250,7 @@ impl State {
     }
 
     /// A pod that is there.
-    pub(crate) fn record(&self, pod: &PodId) -> Option<&PodRecord> {
+    pub(crate) fn record(&self, pod: &PodId) -> Option<&Held<Pod>> {
         self.group_of(pod)?.1.find(pod)
     }
 }

@@ -80,7 +80,7 @@ pub(crate) async fn attach(core: &Arc<Core>, id: &PodId) -> Result<Session, Engi
     });
     let jobs: Api<Job> = within(&core.client, &namespace);
     match merge(&jobs, &name, &change).await {
-        Ok(job) => core.take_job(job, From::Answer),
+        Ok(job) => core.take(job, From::Answer),
         Err(error) if is_missing(&error) => return Err(EngineError::NoSuchPod(id.clone())),
         Err(error) if is_conflict(&error) => {
             return Err(refused(
