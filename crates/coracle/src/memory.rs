@@ -39,7 +39,8 @@ pub(crate) fn bound() {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn bound() {}
 
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::*;
 
