@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use coracle_e2e::{Fleet, LONG, Load, Source, until_ok};
+use coracle_e2e::{Fleet, LONG, Load, ONE_POD, Source, until_ok};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -85,7 +85,7 @@ async fn whatever_is_asked_of_one_that_follows_is_done() {
     second.settled().await;
 
     // Users notice nothing of a restart, and of a pod that is deleted.
-    let load = Load::start(first.http(), "shop.localhost", "/", 10, 100);
+    let load = Load::start(first.http(), "shop.localhost", "/", ONE_POD, 100);
     load.more(20).await;
     let before = fleet.containers();
     let web = web_pod(&fleet, other).await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use coracle_e2e::{
-    EtcdServer, Fleet, LONG, Load, Options, Part, Platform, TEST_IMAGE, until, until_ok,
+    EtcdServer, Fleet, LONG, Load, ONE_POD, Options, Part, Platform, TEST_IMAGE, until, until_ok,
 };
 use coracle_store::{Expected, Put, Store as _, StoreError};
 use reqwest::Method;
@@ -27,7 +27,7 @@ async fn steady(fleet: &Fleet) -> Load {
     for member in &fleet.members {
         member.api().await;
     }
-    let load = Load::start(member.http(), "steady.localhost", "/", 10, 50);
+    let load = Load::start(member.http(), "steady.localhost", "/", ONE_POD, 50);
     load.more(20).await;
     load
 }

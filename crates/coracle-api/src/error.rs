@@ -112,7 +112,10 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
+        if self.problem.code == Code::NotLeader {
+            // Gateways ask one after the other until one leads.
+            tracing::debug!("asked what only another control plane can do");
+        } else if status.is_server_error() {
             let cause = self.cause.as_deref().map(chain).unwrap_or_default();
             tracing::error!(code = ?self.problem.code, detail = %self.problem.detail, cause, "request failed");
         }
