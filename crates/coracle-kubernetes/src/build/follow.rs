@@ -321,7 +321,12 @@ impl Follower<'_> {
                 return Ok(Ended::Lost);
             };
             let why = (status != 0).then(|| {
-                let last = progress.last_lines();
+                let mut last = progress.last_lines();
+                if last.is_empty() {
+                    let view = self.view.borrow();
+                    let pod = view.pods.get(&uid);
+                    last.extend(pod.and_then(|pod| status::message(pod, *stage)));
+                }
                 let limit = self.request.limits.memory_bytes;
                 status::explain(*stage, status, memory, &last, limit)
             });

@@ -31,6 +31,8 @@ pub(crate) enum Memory {
     Fine,
 }
 
+/// Letters of what a node says.
+const WORDS: usize = 600;
 /// Reasons that no waiting changes.
 const HOPELESS: [&str; 3] = [
     "InvalidImageName",
@@ -76,6 +78,13 @@ pub(crate) fn stage(pod: &Pod, stage: Stage) -> StageState {
         })
     });
     StageState::Waiting(why.or_else(|| unschedulable(pod)))
+}
+
+/// What the node says of a container that has ended, such as that its program is not there.
+pub(crate) fn message(pod: &Pod, stage: Stage) -> Option<String> {
+    let ended = status(pod, stage)?.state.as_ref()?.terminated.as_ref()?;
+    let words = ended.message.as_deref()?.trim();
+    (!words.is_empty()).then(|| words.chars().take(WORDS).collect())
 }
 
 fn unschedulable(pod: &Pod) -> Option<String> {
