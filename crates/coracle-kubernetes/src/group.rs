@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use coracle_engine::wish::{Wish, Wished};
+use coracle_model::pod::Exit;
 use coracle_model::workload::{ObservedPod, PodId};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
@@ -31,6 +32,8 @@ pub(crate) struct Held<K> {
     pub(crate) deleting: bool,
     /// Of a pod: no request is in flight to it any more.
     pub(crate) drained: bool,
+    /// Of a pod: how its command ended last. Kubelets forget it when they clean up before they tell of the next run.
+    pub(crate) exit: Option<Exit>,
 }
 
 /// A kind of object of which workloads have some, by name.
@@ -47,6 +50,11 @@ pub(crate) trait Kept:
 
     /// Those that a workload has.
     fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>>;
+
+    /// How its command ended last, as far as it says so.
+    fn exit(&self) -> Option<Exit> {
+        None
+    }
 }
 
 impl Kept for Pod {
@@ -54,6 +62,10 @@ impl Kept for Pod {
 
     fn of(group: &mut Group) -> &mut BTreeMap<String, Held<Self>> {
         &mut group.pods
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        phase::exit(self)
     }
 }
 

@@ -46,6 +46,9 @@ impl Core {
                     version,
                     deleting: same.is_some_and(|before| before.deleting),
                     drained: same.is_some_and(|before| before.drained),
+                    exit: object
+                        .exit()
+                        .or_else(|| same.and_then(|before| before.exit.clone())),
                     live: Arc::new(object),
                 };
                 held.insert(name, now);

@@ -49,9 +49,10 @@ impl Group {
                 note: note.as_deref(),
                 cordoned: state.cordoned,
             };
-            let Some(observed) = phase::observed(&pod.live, &pod.facts, beside) else {
+            let Some(mut observed) = phase::observed(&pod.live, &pod.facts, beside) else {
                 continue;
             };
+            observed.status.exit = observed.status.exit.or_else(|| pod.exit.clone());
             debug_assert!(!name.is_empty(), "a pod has a name");
             match told.get(&observed.id) {
                 Some(other) if other.created > observed.created => {}
