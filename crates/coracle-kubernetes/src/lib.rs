@@ -43,6 +43,7 @@ mod node;
 mod object;
 mod observe;
 mod operate;
+mod orphan;
 mod phase;
 mod plan;
 mod project;

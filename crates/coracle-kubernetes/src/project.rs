@@ -4,7 +4,7 @@
 //! gone. One that exists without this platform's label is somebody else's: nothing is put into it. A project is removed
 //! by removing its own objects; the namespace itself goes only when neither volumes nor other people's objects are left.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use serde_json::json;
 use crate::client::{apply, apply_own, engine_error, foreign, ignore_missing, merge, within};
 use crate::facts::{PLATFORM, REMOVED, annotation, is_ours};
 use crate::object::{self, NETWORK_POLICY, PULL_SECRET, QUOTA};
+use crate::orphan;
 use crate::state::Core;
 
 /// For a namespace to be gone.
@@ -38,6 +39,8 @@ const GONE: Duration = Duration::from_mins(2);
 pub(crate) struct Projects {
     /// Those whose namespaces were made or checked. The lock of one is held while it is made or removed.
     made: Mutex<HashMap<ProjectName, Arc<tokio::sync::Mutex<Made>>>>,
+    /// Those in which was looked for what a former life left: once, before anything is made there.
+    swept: Mutex<HashSet<ProjectName>>,
     /// What their images are pulled with.
     pulls: Mutex<HashMap<ProjectName, PullCredentials>>,
 }
@@ -62,6 +65,10 @@ impl Projects {
     pub(crate) fn forget(&self, project: &ProjectName) {
         let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(project);
+    }
+
+    fn swept(&self) -> MutexGuard<'_, HashSet<ProjectName>> {
+        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pulls(&self) -> MutexGuard<'_, HashMap<ProjectName, PullCredentials>> {
@@ -108,6 +115,11 @@ pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<St
     let pull = core.projects.pulls().get(project).cloned();
     if let Some(pull) = pull {
         put_pull_secret(core, project, &name, &pull).await?;
+    }
+    let is_swept = core.projects.swept().contains(project);
+    if !is_swept {
+        orphan::sweep(core, &name).await?;
+        core.projects.swept().insert(project.clone());
     }
     *made = Made::Yes;
     Ok(name)
