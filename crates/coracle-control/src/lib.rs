@@ -16,7 +16,7 @@
 //! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
 //! | [`archive`], [`export`], [`import`] | from one platform to another |
 //! | [`settings`] | how this platform is set up |
-//! | [`project`], [`app`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
+//! | [`project`], [`app`], [`env`](mod@env), [`domain`], [`build`], [`release`], [`pod`], [`node`], [`user`], [`token`] | what can be done with each kind of object |
 //!
 //! And [`controllers`], which make it so.
 
