@@ -11,6 +11,7 @@ use coracle_e2e::{Cluster, Kubectl, LONG, Part, Source, TEST_IMAGE, VERY_LONG, u
 use serde_json::Value;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 /// Builds with Buildah from Debian packages (`scripts/build-image`).
 const BUILD_IMAGE: &str = "coracle-build-buildah:1";
@@ -19,13 +20,8 @@ const BUILD_IMAGE: &str = "coracle-build-buildah:1";
 struct Building {
     cluster: Cluster,
     namespace: String,
-    relay: tokio::task::JoinHandle<()>,
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        self.relay.abort();
-    }
+    /// It ends with this.
+    _relay: JoinSet<()>,
 }
 
 impl std::ops::Deref for Building {
@@ -67,9 +63,11 @@ impl Building {
         ];
         let cluster = Cluster::start_with(&[&flags, tool, more].concat()).await;
         let target = cluster.listen();
-        let relay = tokio::spawn(async move {
+        let mut relay = JoinSet::new();
+        relay.spawn(async move {
+            let mut carried = JoinSet::new();
             while let Ok((mut from, _)) = listener.accept().await {
-                tokio::spawn(async move {
+                carried.spawn(async move {
                     if let Ok(mut to) = TcpStream::connect(target).await {
                         drop(copy_bidirectional(&mut from, &mut to).await);
                     }
@@ -83,7 +81,7 @@ impl Building {
         Self {
             cluster,
             namespace,
-            relay,
+            _relay: relay,
         }
     }
 
