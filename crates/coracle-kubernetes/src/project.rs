@@ -19,13 +19,15 @@ use k8s_openapi::api::core::v1::{
     Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Resource, ResourceExt as _};
 use serde_json::json;
 
-use crate::client::{apply, apply_own, engine_error, foreign, ignore_missing, merge, within};
+use crate::client::{
+    apply, apply_own, engine_error, foreign, ignore_missing, is_conflict, merge, within,
+};
 use crate::facts::{PLATFORM, REMOVED, annotation, is_ours};
 use crate::object::{self, NETWORK_POLICY, PULL_SECRET, QUOTA};
 use crate::orphan;
@@ -91,7 +93,13 @@ pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<St
             return Err(foreign::<Namespace>(None, &name));
         }
         if found.metadata.deletion_timestamp.is_some() {
-            until_gone(&namespaces, found).await?;
+            // Not waited for: whoever asks holds a turn that other projects need.
+            return Err(EngineError::Failed {
+                message: format!(
+                    "namespace {name} is being deleted, and is made again when it is gone: see its conditions"
+                ),
+                source: None,
+            });
         }
     }
     let wish = object::namespace(&core.config, project, &name);
@@ -216,7 +224,7 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
     let stranger = stranger(core, &name).await?;
     let volumes = list::<PersistentVolumeClaim>(core, &name).await?;
     if stranger.is_none() && volumes.is_empty() {
-        ignore_missing(namespaces.delete(&name, &DeleteParams::background()).await)?;
+        ignore_missing(namespaces.delete(&name, &as_seen(&found)).await)?;
         return until_gone(&namespaces, &found).await;
     }
     tracing::info!(
@@ -256,7 +264,22 @@ pub(crate) async fn sweep(core: &Arc<Core>, project: &ProjectName) -> Result<(),
     if left.iter().any(stays) || stranger(core, &name).await?.is_some() {
         return Ok(());
     }
-    ignore_missing(namespaces.delete(&name, &DeleteParams::background()).await)
+    match namespaces.delete(&name, &as_seen(&found)).await {
+        // Another process has made the project again meanwhile, and taken the mark off.
+        Err(error) if is_conflict(&error) => Ok(()),
+        answer => ignore_missing(answer),
+    }
+}
+
+/// Deletes a namespace only if nobody has changed it since it was read.
+fn as_seen(found: &Namespace) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            resource_version: found.resource_version(),
+            uid: found.uid(),
+        }),
+        ..DeleteParams::background()
+    }
 }
 
 fn ours(core: &Core) -> String {

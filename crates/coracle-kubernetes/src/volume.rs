@@ -74,24 +74,27 @@ pub(crate) async fn list(core: &Core) -> Result<Vec<VolumeInfo>, EngineError> {
         .collect())
 }
 
+/// Does a pod use a claim now?
+fn is_user(pod: &Pod, claim: &str) -> bool {
+    let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_ref());
+    let mounts = volumes.is_some_and(|volumes| {
+        volumes.iter().any(|volume| {
+            let source = volume.persistent_volume_claim.as_ref();
+            source.is_some_and(|source| source.claim_name == claim)
+        })
+    });
+    mounts && !phase::has_ended(pod)
+}
+
 /// Pods that mount a claim.
 fn users(core: &Core, project: &ProjectName, claim: &str) -> Vec<PodName> {
-    let mounts = |pod: &Pod| {
-        let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_ref());
-        volumes.is_some_and(|volumes| {
-            volumes.iter().any(|volume| {
-                let source = volume.persistent_volume_claim.as_ref();
-                source.is_some_and(|source| source.claim_name == claim)
-            })
-        })
-    };
     core.with(|state| {
         let mut users: Vec<PodName> = state
             .groups
             .iter()
             .filter(|(id, _)| id.project == *project)
             .flat_map(|(_, group)| group.pods.iter())
-            .filter(|(_, pod)| mounts(&pod.live) && !phase::has_ended(&pod.live))
+            .filter(|(_, pod)| is_user(&pod.live, claim))
             .filter_map(|(name, pod)| Some(pod.facts.pod_id(name)?.name))
             .collect();
         users.sort();
@@ -114,10 +117,17 @@ pub(crate) async fn remove(
     if !is_ours(&found.metadata, &core.config.platform) {
         return Err(foreign::<PersistentVolumeClaim>(Some(&namespace), &name));
     }
-    let users = users(core, project, &name);
-    if let Some(pod) = users.first() {
+    // The API server is asked: what this process has seen may be little, just after its start, and data is at stake.
+    let pods: Api<Pod> = within(&core.client, &namespace);
+    let pods = pods
+        .list(&ListParams::default())
+        .await
+        .map_err(engine_error)?;
+    let user = pods.items.iter().find(|pod| is_user(pod, &name));
+    if let Some(pod) = user {
         return Err(EngineError::Refused(format!(
-            "volume {volume} is in use by pod {project}/{pod}"
+            "volume {volume} is in use by pod {project}/{}",
+            pod.name_any()
         )));
     }
     ignore_missing(claims.delete(&name, &DeleteParams::background()).await)?;

@@ -250,6 +250,13 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
             "\"last_release\":1",
         ),
         (
+            "counted to the end",
+            "counted to 1000000000 at most",
+            "apps/shop",
+            "\"last_release\":2",
+            "\"last_release\":4294967295",
+        ),
+        (
             "a blob of another size",
             "a blob of its image is not",
             "apps/shop",

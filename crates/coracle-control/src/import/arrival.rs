@@ -57,16 +57,15 @@ impl Arrival<'_> {
         })
     }
 
-    /// A reference as it is here.
+    /// A reference as it is here. Whatever the archive calls its registry, what is named here must be the project's own.
     fn renamed(&self, image: &ImageRef) -> Result<ImageRef, OperationError> {
         let there = format!("{}/", self.archive.header.registry_host);
-        match image.as_str().strip_prefix(&there) {
-            Some(rest) => {
-                let here = &self.control.settings.registry_host;
-                Ok(ImageRef::new(format!("{here}/{rest}"))?)
-            }
-            None => Ok(image.clone()),
-        }
+        let settings = &self.control.settings;
+        let here = match image.as_str().strip_prefix(&there) {
+            Some(rest) => ImageRef::new(format!("{}/{rest}", settings.registry_host))?,
+            None => image.clone(),
+        };
+        settings.named_image(&self.app.project, "image", &here, None)
     }
 
     /// The image that a release asks for here.

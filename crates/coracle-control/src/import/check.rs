@@ -44,8 +44,16 @@ impl Archive {
     }
 }
 
+/// The most that releases and builds of one app were counted to: no counter comes to its end here.
+const MOST_COUNTED: u32 = 1_000_000_000;
+
 /// `registry` is the registry there.
 fn check_app(app: &AppRecord, registry: &str) -> Result<(), String> {
+    if app.last_release > MOST_COUNTED || app.last_build > MOST_COUNTED {
+        return Err(format!(
+            "releases and builds are counted to {MOST_COUNTED} at most"
+        ));
+    }
     check_env(&app.env)?;
     for image in &app.images {
         check_repository(app, &image.repository)?;

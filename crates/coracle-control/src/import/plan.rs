@@ -117,7 +117,8 @@ impl Control {
         check_spec(&spec, &own).map_err(|error| wrong(&error))?;
         // Sealed and written as it would be, so that what no store takes is told before anything is changed.
         arrival
-            .creation(Expected::Any, 0, &Actor::Platform("import"))?
+            .creation(Expected::Any, 0, &Actor::Platform("import"))
+            .map_err(|error| wrong(&error))?
             .check_size()
             .map_err(|error| wrong(&error))?;
         let in_the_way = |reason: String| match on_conflict {

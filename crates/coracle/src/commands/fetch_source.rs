@@ -138,9 +138,9 @@ async fn fetch(
             Ok(())
         }
         // A connection that ends too early looks like a damaged archive.
-        Err(error @ (SourceError::Io(_) | SourceError::Damaged(_))) => {
-            Err(Trouble::Passing(format!("the source broke off: {error}")))
-        }
+        Err(
+            error @ (SourceError::Io(_) | SourceError::Damaged(_) | SourceError::Interrupted(_)),
+        ) => Err(Trouble::Passing(format!("the source broke off: {error}"))),
         Err(error) => Err(Trouble::Final(CliError::caused(
             "the source cannot be unpacked",
             &error,
