@@ -11,6 +11,7 @@ use coracle_engine::EngineError;
 use coracle_engine::stream::Channel;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::Request;
+use hyper::client::conn::http1;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -28,12 +29,23 @@ fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> EngineE
     EngineError::Unavailable(error.into())
 }
 
+/// A connection to the daemon: what sends requests, and what drives it.
+async fn connect(
+    socket: &Path,
+) -> Result<
+    (
+        http1::SendRequest<Full<Bytes>>,
+        http1::Connection<TokioIo<UnixStream>, Full<Bytes>>,
+    ),
+    EngineError,
+> {
+    let stream = UnixStream::connect(socket).await.map_err(broken)?;
+    http1::handshake(TokioIo::new(stream)).await.map_err(broken)
+}
+
 /// Posts to the daemon and takes over the connection.
 pub(crate) async fn upgrade(socket: &Path, path: &str, body: String) -> Result<Raw, EngineError> {
-    let stream = UnixStream::connect(socket).await.map_err(broken)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
+    let (mut sender, connection) = connect(socket).await?;
     let request = Request::post(path)
         .header(hyper::header::HOST, "docker")
         .header(hyper::header::CONNECTION, "Upgrade")
@@ -68,10 +80,7 @@ pub(crate) async fn upgrade(socket: &Path, path: &str, body: String) -> Result<R
 
 /// Posts to the daemon without a body and reads its answer.
 pub(crate) async fn post(socket: &Path, path: &str) -> Result<serde_json::Value, EngineError> {
-    let stream = UnixStream::connect(socket).await.map_err(broken)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broken)?;
+    let (mut sender, connection) = connect(socket).await?;
     let request = Request::post(path)
         .header(hyper::header::HOST, "docker")
         .body(Full::<Bytes>::default())

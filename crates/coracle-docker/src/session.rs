@@ -51,24 +51,11 @@ pub(crate) fn running(core: &Core, id: &PodId) -> Result<Container, EngineError>
             Some(container) if container.state == ContainerState::Running => Ok(container.clone()),
             _ => Err(EngineError::WrongPhase {
                 pod: id.clone(),
-                phase: word(phase::observed(pod, None).status.phase),
+                phase: phase::observed(pod, None).status.phase.word(),
                 reason: "it must run for this",
             }),
         }
     })
-}
-
-const fn word(phase: coracle_model::pod::PodPhase) -> &'static str {
-    use coracle_model::pod::PodPhase as P;
-    match phase {
-        P::Pending => "pending",
-        P::Starting => "starting",
-        P::Ready => "ready",
-        P::Unready => "unready",
-        P::Stopping => "stopping",
-        P::Exited => "exited",
-        P::Failed => "failed",
-    }
 }
 
 pub(crate) async fn connect(
@@ -190,7 +177,7 @@ fn waiting(state: &State, id: &PodId) -> Result<Option<Container>, EngineError> 
         .ok_or_else(|| EngineError::NoSuchPod(id.clone()))?;
     let wrong = |reason| EngineError::WrongPhase {
         pod: id.clone(),
-        phase: word(phase::observed(pod, None).status.phase),
+        phase: phase::observed(pod, None).status.phase.word(),
         reason,
     };
     if pod.facts.kind.terminal().is_none() {

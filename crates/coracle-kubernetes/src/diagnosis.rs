@@ -20,7 +20,7 @@ use kube::api::{ListParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 
-use crate::client::{engine_error, way};
+use crate::client::{chain, engine_error, way};
 use crate::config::KubernetesConfig;
 use crate::facts::PLATFORM;
 use crate::rbac::{self, Rule};
@@ -99,7 +99,7 @@ impl Finding {
             }
             error => Self::doubtful(
                 what,
-                format!("not known: {}", with_cause(error)),
+                format!("not known: {}", chain(error)),
                 "`kubectl get --raw /readyz?verbose` asks the API server how it is",
             ),
         }
@@ -150,7 +150,7 @@ async fn cluster(config: &KubernetesConfig) -> (Finding, Option<Look<'_>>) {
             }
         };
         (
-            Finding::bad(WHAT, format!("{at}{}", with_cause(error)), mend),
+            Finding::bad(WHAT, format!("{at}{}", chain(error)), mend),
             None,
         )
     };
@@ -196,21 +196,6 @@ async fn cluster(config: &KubernetesConfig) -> (Finding, Option<Look<'_>>) {
         groups,
     };
     (finding, Some(look))
-}
-
-/// An error with what caused it, which it does not say itself.
-fn with_cause(error: &EngineError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 async fn bounded<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, EngineError> {

@@ -252,7 +252,7 @@ impl Engine for KubernetesEngine {
         };
         let wrong = |reason: &'static str| EngineError::WrongPhase {
             pod: pod.clone(),
-            phase: session::word(phase),
+            phase: phase.word(),
             reason,
         };
         let Some((name, kind)) = record else {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use coracle_model::name::{AppName, PodName, ProcessName, ProjectName};
+use coracle_model::pod::PodStatus;
 use coracle_model::release::ReleaseNumber;
 use coracle_model::workload::{
-    Owner, PodId, TaskStart, Terminal, Workload, WorkloadId, WorkloadKind,
+    ObservedPod, Owner, PodId, TaskStart, Terminal, Workload, WorkloadId, WorkloadKind,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
@@ -184,6 +185,25 @@ impl Facts {
     pub(crate) fn annotations(&self) -> BTreeMap<String, String> {
         let json = serde_json::to_string(self).unwrap_or_default();
         BTreeMap::from([(FACTS.to_owned(), json)])
+    }
+
+    /// A pod of the workload, as watchers are told of it.
+    pub(crate) fn observed(
+        &self,
+        id: PodId,
+        created: Option<DateTime<Utc>>,
+        status: PodStatus,
+    ) -> ObservedPod {
+        ObservedPod {
+            id,
+            workload: self.id(),
+            generation: self.generation,
+            owner: self.owner(),
+            image: self.image.clone(),
+            port: self.port,
+            created: created.unwrap_or_default(),
+            status,
+        }
     }
 
     /// Labels of a Deployment, Job, pod, Secret or Service of a workload.

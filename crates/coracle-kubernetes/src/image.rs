@@ -270,10 +270,23 @@ fn asked<'a>(
     })
 }
 
-fn pinned(image: &ImageRef, digest: &str) -> Result<ImageRef, EngineError> {
-    let parts = parts(image.as_str());
-    let pinned = ImageRef::new(format!("{}@{digest}", parts.written));
-    pinned.map_err(|error| unavailable(image, error.to_string()))
+/// What a registry has under a reference.
+struct Found {
+    digest: String,
+    ports: Vec<u16>,
+    bytes: u64,
+}
+
+impl Found {
+    fn of(self, image: &ImageRef) -> Result<ImageInfo, EngineError> {
+        let parts = parts(image.as_str());
+        let pinned = ImageRef::new(format!("{}@{}", parts.written, self.digest));
+        Ok(ImageInfo {
+            pinned: pinned.map_err(|error| unavailable(image, error.to_string()))?,
+            ports: self.ports,
+            bytes: self.bytes,
+        })
+    }
 }
 
 /// Says which image its registry has under a reference, and takes nobody else's word for it.
@@ -283,11 +296,7 @@ pub(crate) async fn ask_registry(
     credentials: Option<&RegistryCredentials>,
 ) -> Result<ImageInfo, EngineError> {
     match ask(asked(core, image, credentials)?).await {
-        Ok((digest, ports, bytes)) => Ok(ImageInfo {
-            pinned: pinned(image, &digest)?,
-            ports,
-            bytes,
-        }),
+        Ok(found) => found.of(image),
         Err(Trouble::No(reason) | Trouble::Away(reason)) => Err(unavailable(image, reason)),
     }
 }
@@ -299,11 +308,7 @@ pub(crate) async fn resolve(
     credentials: Option<&RegistryCredentials>,
 ) -> Result<ImageInfo, EngineError> {
     match ask(asked(core, image, credentials)?).await {
-        Ok((digest, ports, bytes)) => Ok(ImageInfo {
-            pinned: pinned(image, &digest)?,
-            ports,
-            bytes,
-        }),
+        Ok(found) => found.of(image),
         Err(Trouble::No(reason)) => match on_nodes(core, image).await? {
             Some(bytes) => Ok(as_given(image, bytes)),
             None => Err(unavailable(image, reason)),
@@ -338,7 +343,7 @@ fn unavailable(image: &ImageRef, reason: String) -> EngineError {
     }
 }
 
-async fn ask(mut asked: Asked<'_>) -> Result<(String, Vec<u16>, u64), Trouble> {
+async fn ask(mut asked: Asked<'_>) -> Result<Found, Trouble> {
     let version = asked.parts.version.to_owned();
     let answer = asked.get("manifests", &version).await?;
     let digest = answer.headers().get(DIGEST).and_then(|d| d.to_str().ok());
@@ -374,7 +379,11 @@ async fn ask(mut asked: Asked<'_>) -> Result<(String, Vec<u16>, u64), Trouble> {
         let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         (protocol == "tcp").then(|| port.parse().ok()).flatten()
     };
-    Ok((digest, ports.keys().filter_map(port).collect(), bytes))
+    Ok(Found {
+        digest,
+        ports: ports.keys().filter_map(port).collect(),
+        bytes,
+    })
 }
 
 const fn host() -> &'static str {

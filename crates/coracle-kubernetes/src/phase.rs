@@ -26,16 +26,7 @@ pub(crate) struct Beside<'a> {
 pub(crate) fn observed(pod: &Pod, facts: &Facts, beside: Beside<'_>) -> Option<ObservedPod> {
     let name = pod.metadata.name.as_deref()?;
     let created = pod.metadata.creation_timestamp.as_ref().map(moment);
-    Some(ObservedPod {
-        id: facts.pod_id(name)?,
-        workload: facts.id(),
-        generation: facts.generation,
-        owner: facts.owner(),
-        image: facts.image.clone(),
-        port: facts.port,
-        created: created.unwrap_or_default(),
-        status: status(pod, facts, beside),
-    })
+    Some(facts.observed(facts.pod_id(name)?, created, status(pod, facts, beside)))
 }
 
 /// The status of the one container.

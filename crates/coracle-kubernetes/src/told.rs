@@ -183,18 +183,10 @@ fn placeholder(
     phase: PodPhase,
     reason: Option<String>,
 ) -> ObservedPod {
-    ObservedPod {
-        id,
-        workload: facts.id(),
-        generation: facts.generation,
-        owner: facts.owner(),
-        image: facts.image.clone(),
-        port: facts.port,
-        created: created.unwrap_or_default(),
-        status: PodStatus {
-            phase,
-            reason,
-            ..PodStatus::default()
-        },
-    }
+    let status = PodStatus {
+        phase,
+        reason,
+        ..PodStatus::default()
+    };
+    facts.observed(id, created, status)
 }

@@ -117,6 +117,20 @@ pub enum PodPhase {
 }
 
 impl PodPhase {
+    /// As it is written, here and in JSON.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Unready => "unready",
+            Self::Stopping => "stopping",
+            Self::Exited => "exited",
+            Self::Failed => "failed",
+        }
+    }
+
     /// May requests be sent to it?
     #[must_use]
     pub const fn can_serve(self) -> bool {
@@ -213,4 +227,24 @@ pub struct PodStats {
 impl Spec for PodSpec {
     const KIND: Kind = Kind::Pod;
     type Status = PodStatus;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PodPhase;
+
+    #[test]
+    fn a_phase_is_written_as_in_json() {
+        for phase in [
+            PodPhase::Pending,
+            PodPhase::Starting,
+            PodPhase::Ready,
+            PodPhase::Unready,
+            PodPhase::Stopping,
+            PodPhase::Exited,
+            PodPhase::Failed,
+        ] {
+            assert_eq!(serde_json::to_value(phase).unwrap(), phase.word());
+        }
+    }
 }

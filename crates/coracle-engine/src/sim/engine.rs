@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
 use coracle_model::node::{Node, NodeResources, Scheduling};
-use coracle_model::pod::{PodPhase, PodStats};
+use coracle_model::pod::PodStats;
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Workload, WorkloadId, WorkloadKind};
 use futures::stream::BoxStream;
@@ -92,7 +92,7 @@ impl State {
         }
         Err(EngineError::WrongPhase {
             pod: id.clone(),
-            phase: phase_word(pod.phase()),
+            phase: pod.phase().word(),
             reason: "it does not run",
         })
     }
@@ -241,7 +241,7 @@ impl Engine for SimEngine {
             if found.stage == Stage::Ended {
                 return Err(EngineError::WrongPhase {
                     pod: pod.clone(),
-                    phase: phase_word(found.phase()),
+                    phase: found.phase().word(),
                     reason: "a task runs once",
                 });
             }
@@ -299,7 +299,7 @@ impl Engine for SimEngine {
                 if found.stage != Stage::Attachable {
                     return Err(EngineError::WrongPhase {
                         pod: pod.clone(),
-                        phase: phase_word(found.phase()),
+                        phase: found.phase().word(),
                         reason: "it is no task that waits for somebody to attach",
                     });
                 }
@@ -534,16 +534,3 @@ impl Engine for SimEngine {
 
 /// Bytes of memory that every simulated pod uses.
 const POD_MEMORY: u64 = 4 << 20;
-
-/// A phase as it is written.
-const fn phase_word(phase: PodPhase) -> &'static str {
-    match phase {
-        PodPhase::Pending => "pending",
-        PodPhase::Starting => "starting",
-        PodPhase::Ready => "ready",
-        PodPhase::Unready => "unready",
-        PodPhase::Stopping => "stopping",
-        PodPhase::Exited => "exited",
-        PodPhase::Failed => "failed",
-    }
-}

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use super::wire::{self, give_input};
-use super::{Input, Output, PIECES, Wanted, channels, streams, word};
+use super::{Input, Output, PIECES, Wanted, channels, streams};
 use crate::client::{engine_error, is_conflict, is_missing, merge, within};
 use crate::facts::{ATTACHED, PodKind};
 use crate::group::{Held, attached};
@@ -48,7 +48,7 @@ pub(crate) async fn attach(core: &Arc<Core>, id: &PodId) -> Result<Session, Engi
     let namespace = core.namespace(&id.project)?;
     let refused = |phase: PodPhase, reason: &'static str| EngineError::WrongPhase {
         pod: id.clone(),
-        phase: word(phase),
+        phase: phase.word(),
         reason,
     };
     let found = core.with(|state| {

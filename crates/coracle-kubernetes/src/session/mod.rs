@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use coracle_engine::EngineError;
 use coracle_engine::stream::{Duplex, ExecRequest, Session, SessionInput, SessionOutput};
-use coracle_model::pod::PodPhase;
 use coracle_model::workload::{PodId, Terminal};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
@@ -54,7 +53,7 @@ pub(crate) fn running(core: &Core, id: &PodId) -> Result<Running, EngineError> {
                 None => EngineError::NoSuchPod(id.clone()),
                 Some(phase) => EngineError::WrongPhase {
                     pod: id.clone(),
-                    phase: word(phase),
+                    phase: phase.word(),
                     reason: "it must run for this",
                 },
             });
@@ -65,18 +64,6 @@ pub(crate) fn running(core: &Core, id: &PodId) -> Result<Running, EngineError> {
             live: Arc::clone(&record.live),
         })
     })
-}
-
-pub(crate) const fn word(phase: PodPhase) -> &'static str {
-    match phase {
-        PodPhase::Pending => "pending",
-        PodPhase::Starting => "starting",
-        PodPhase::Ready => "ready",
-        PodPhase::Unready => "unready",
-        PodPhase::Stopping => "stopping",
-        PodPhase::Exited => "exited",
-        PodPhase::Failed => "failed",
-    }
 }
 
 /// Runs a command in a pod.

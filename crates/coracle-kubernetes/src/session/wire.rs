@@ -133,6 +133,17 @@ impl Wire {
     }
 }
 
+/// Sends input, at most [`PIECE`] at once.
+async fn send_stdin<S>(sink: &mut S, bytes: &[u8]) -> Result<(), S::Error>
+where
+    S: futures::Sink<Message> + Unpin,
+{
+    for piece in bytes.chunks(PIECE) {
+        sink.send(frame(STDIN, piece)).await?;
+    }
+    Ok(())
+}
+
 /// Sends input until there is no more; then signs of life.
 async fn feed<S>(mut sink: S, mut input: Input, terminal: Terminal, closes: bool, told: &Output)
 where
@@ -158,14 +169,7 @@ where
         let sent = match next {
             Some(SessionInput::Stdin(bytes)) => {
                 given = true;
-                let mut sent = Ok(());
-                for piece in bytes.chunks(PIECE) {
-                    sent = sink.send(frame(STDIN, piece)).await;
-                    if sent.is_err() {
-                        break;
-                    }
-                }
-                sent
+                send_stdin(&mut sink, &bytes).await
             }
             Some(SessionInput::Resize { columns, rows }) if tty => {
                 sink.send(size(columns, rows)).await
@@ -238,16 +242,7 @@ pub(super) async fn give_input(wire: Wire, mut input: Input) {
     let write = async {
         loop {
             let sent = match input.recv().await {
-                Some(SessionInput::Stdin(bytes)) => {
-                    let mut sent = Ok(());
-                    for piece in bytes.chunks(PIECE) {
-                        sent = sink.send(frame(STDIN, piece)).await;
-                        if sent.is_err() {
-                            break;
-                        }
-                    }
-                    sent
-                }
+                Some(SessionInput::Stdin(bytes)) => send_stdin(&mut sink, &bytes).await,
                 Some(SessionInput::Resize { .. }) => Ok(()),
                 Some(SessionInput::End) | None => break,
             };
