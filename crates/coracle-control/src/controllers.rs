@@ -15,7 +15,7 @@
 //! | [`route`], [`drain`] | where each host goes; which stopping pods are free of requests |
 //! | [`node`] | cordons and drains of nodes |
 //! | [`build`], [`build_run`] | which build runs; one run of a build |
-//! | [`pod`], [`pod_action`] | bare pods and one-off commands; what other control planes ask of pods |
+//! | [`pod`], [`pod_action`] | bare pods and one-off commands; restarts and deletions of other pods |
 //! | [`project`], [`sweep`] | networks; retention |
 
 pub mod app;

@@ -17,7 +17,7 @@ pub const BUILDS: &str = "/builds/";
 pub const RELEASES: &str = "/releases/";
 /// All bare pods.
 pub const PODS: &str = "/pods/";
-/// What is asked of pods by control planes that do not lead.
+/// What is asked of pods that no record stands for.
 pub const POD_ACTIONS: &str = "/pod-actions/";
 /// All nodes that somebody wished something of.
 pub const NODES: &str = "/nodes/";

@@ -1,9 +1,11 @@
-//! What is asked of a pod by a control plane that does not lead.
+//! What is asked of a pod that no record stands for: a restart, a deletion.
 //!
 //! Theory of operation: an engine stops a pod only after the gateways let go of it, which they do on the word of the
-//! control plane that leads and of the engine that it drives. So another one does not touch its own engine: it writes
-//! down what is asked of which run of which pod, and whoever leads does it. A pod that was made or started again since
-//! is another run: nothing is done twice.
+//! control plane that leads and of the engine that it drives. So nobody who is asked touches an engine: they write down
+//! what is asked of which run of which pod, and whoever leads does it. The record stays until it has come true, so
+//! that it is neither lost with the process that was at it, nor with what that had told its engine. A pod that was made
+//! or started again since is another run: nothing is done twice. One action of a pod waits at a time: a deletion takes
+//! the place of a restart, and no restart that of a deletion.
 
 use chrono::{DateTime, Utc};
 use coracle_model::object::Kind;
@@ -14,7 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::control::Control;
 use crate::error::OperationError;
 use crate::keys;
-use crate::objects::Batch;
+use crate::objects::{Batch, decode};
+
+/// How often an action is written again when somebody else wrote in between.
+const MOST_TRIES: usize = 16;
 
 /// What is asked of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,15 +49,40 @@ impl PodAction {
         }
     }
 
-    /// Is it for this run of the pod, and does it go on?
+    /// Is it still to come true? Not when this run of the pod is over: by this or by anything else.
     #[must_use]
-    pub fn concerns(&self, pod: &ObservedPod) -> bool {
-        let same = match self.action {
+    pub fn is_due(&self, pod: &ObservedPod) -> bool {
+        match self.action {
             Action::Restart => (pod.created, pod.status.started) == (self.created, self.started),
             Action::Delete => pod.created == self.created,
-        };
-        same && pod.status.phase != PodPhase::Stopping
+        }
     }
+
+    /// What becomes of it where another action waits already.
+    fn meets(&self, waiting: &Self) -> Meeting {
+        if waiting.created != self.created {
+            return Meeting::Replaces;
+        }
+        match (waiting.action, self.action) {
+            (Action::Delete, Action::Delete) => Meeting::IsThere,
+            (Action::Delete, Action::Restart) => Meeting::IsRefused,
+            (Action::Restart, Action::Restart) if waiting.started == self.started => {
+                Meeting::IsThere
+            }
+            (Action::Restart, Action::Restart | Action::Delete) => Meeting::Replaces,
+        }
+    }
+}
+
+/// What becomes of an action where another one waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meeting {
+    /// It takes the other's place.
+    Replaces,
+    /// The other is the same.
+    IsThere,
+    /// The other is the end of the pod.
+    IsRefused,
 }
 
 impl Control {
@@ -61,39 +91,40 @@ impl Control {
     /// # Errors
     /// [`OperationError::NotFound`]; [`OperationError::Conflict`] for one that is on its way out.
     pub async fn restart_pod(&self, id: &PodId) -> Result<(), OperationError> {
-        if self.leads() {
-            return Ok(self.engine.restart(id).await?);
-        }
-        self.ask_leader(id, Action::Restart).await
+        self.ask_of_pod(id, Action::Restart).await
     }
 
     /// Asks for the end of a pod that no record stands for.
     pub(crate) async fn end_pod(&self, id: &PodId) -> Result<(), OperationError> {
-        if self.leads() {
-            return Ok(self.engine.delete_pod(id).await?);
-        }
-        self.ask_leader(id, Action::Delete).await
+        self.ask_of_pod(id, Action::Delete).await
     }
 
-    /// May this control plane let its engine act? One that is alone always does.
-    fn leads(&self) -> bool {
-        self.leading.holds()
-    }
-
-    async fn ask_leader(&self, id: &PodId, action: Action) -> Result<(), OperationError> {
-        let Some(pod) = self.observed.pod(id) else {
-            return Err(OperationError::not_found(Kind::Pod, &id.name));
-        };
+    async fn ask_of_pod(&self, id: &PodId, action: Action) -> Result<(), OperationError> {
+        let leaves = || OperationError::conflict(format!("pod {} is on its way out", id.name));
+        let pod = self.observed.pod(id);
+        let pod = pod.ok_or_else(|| OperationError::not_found(Kind::Pod, &id.name))?;
         if pod.status.phase == PodPhase::Stopping && action == Action::Restart {
-            return Err(OperationError::conflict(format!(
-                "pod {} is on its way out",
-                id.name
-            )));
+            return Err(leaves());
         }
         let asked = PodAction::new(action, &pod);
         let key = keys::pod_action(&id.project, &id.name);
-        self.objects.write(Batch::new().set(key, &asked)?).await?;
-        Ok(())
+        let mut tries = 0;
+        loop {
+            let batch = match self.objects.store().get(&key).await? {
+                None => Batch::new().create(key.clone(), &asked)?,
+                Some(entry) => match asked.meets(&decode(&entry)?) {
+                    Meeting::IsThere => return Ok(()),
+                    Meeting::IsRefused => return Err(leaves()),
+                    Meeting::Replaces => {
+                        Batch::new().update(key.clone(), entry.modified, &asked)?
+                    }
+                },
+            };
+            match self.objects.write(batch).await {
+                Err(error) if error.is_race() && tries < MOST_TRIES => tries += 1,
+                written => return written.map(drop),
+            }
+        }
     }
 }
 
@@ -129,13 +160,34 @@ mod tests {
             },
         };
         let restart = PodAction::new(Action::Restart, &pod(1, 2));
-        assert!(restart.concerns(&pod(1, 2)));
-        assert!(!restart.concerns(&pod(1, 3)), "it was started again since");
+        assert!(restart.is_due(&pod(1, 2)));
+        assert!(!restart.is_due(&pod(1, 3)), "it was started again since");
         let delete = PodAction::new(Action::Delete, &pod(1, 2));
-        assert!(delete.concerns(&pod(1, 3)));
-        assert!(!delete.concerns(&pod(4, 5)), "another one of the same name");
+        assert!(delete.is_due(&pod(1, 3)));
+        assert!(!delete.is_due(&pod(4, 5)), "another one of the same name");
         let mut stopping = pod(1, 2);
         stopping.status.phase = PodPhase::Stopping;
-        assert!(!delete.concerns(&stopping), "it is done already");
+        assert!(
+            delete.is_due(&stopping) && restart.is_due(&stopping),
+            "it is under way, and not done"
+        );
+
+        // Each that is asked for, against each that waits.
+        let again = PodAction::new(Action::Restart, &pod(1, 3));
+        let other = PodAction::new(Action::Restart, &pod(4, 5));
+        for (asked, waits, becomes) in [
+            (&delete, &restart, Meeting::Replaces),
+            (&delete, &delete, Meeting::IsThere),
+            (&restart, &delete, Meeting::IsRefused),
+            (&restart, &restart, Meeting::IsThere),
+            (&again, &restart, Meeting::Replaces),
+            (&other, &delete, Meeting::Replaces),
+        ] {
+            assert_eq!(
+                asked.meets(waits),
+                becomes,
+                "{asked:?} where {waits:?} waits"
+            );
+        }
     }
 }

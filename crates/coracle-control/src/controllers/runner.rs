@@ -4,14 +4,16 @@
 //! all keys at the start and every minute or so, which makes a lost wake-up a delay instead of a fault. Each
 //! run is a task of its own, bounded in number; a run that fails or panics is repeated after a growing pause.
 
+use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use coracle_task::Backoff;
 use serde::Serialize;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{AcquireError, Notify, Semaphore};
 use tokio::time::Instant;
 
 use crate::controllers::change::Change;
@@ -200,17 +202,23 @@ pub fn start<R: Reconciler>(
     let scanning = runner.clone();
     scene
         .supervisor
-        .spawn(R::NAME, async move { scanning.scan().await });
+        .service(R::NAME, Backoff::default(), move || {
+            let scanning = scanning.clone();
+            async move { scanning.scan().await }
+        });
     let working = runner.clone();
     scene
         .supervisor
-        .spawn(R::NAME, async move { working.work().await });
+        .service(R::NAME, Backoff::default(), move || {
+            let working = working.clone();
+            async move { working.work().await }
+        });
     Arc::new(runner)
 }
 
 impl<R: Reconciler> Runner<R> {
     /// Adds all keys, now and then.
-    async fn scan(&self) {
+    async fn scan(&self) -> Result<(), Infallible> {
         loop {
             match self.reconciler.keys().await {
                 Ok(keys) => {
@@ -228,12 +236,10 @@ impl<R: Reconciler> Runner<R> {
     }
 
     /// Hands out keys that are due, as long as there is room.
-    async fn work(&self) {
+    async fn work(&self) -> Result<(), AcquireError> {
         let room = Arc::new(Semaphore::new(R::AT_ONCE));
         loop {
-            let Ok(permit) = Arc::clone(&room).acquire_owned().await else {
-                return;
-            };
+            let permit = Arc::clone(&room).acquire_owned().await?;
             let key = self.next().await;
             let run = Run {
                 runner: self.clone(),

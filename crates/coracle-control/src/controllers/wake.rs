@@ -31,17 +31,19 @@ pub(super) fn start(scene: &Arc<Scene>, running: Arc<Vec<Arc<dyn Running>>>) {
             async move { follow_store(&scene, &running).await }
         });
     let (own, all) = (Arc::clone(scene), Arc::clone(&running));
-    scene.supervisor.spawn(
-        "engine changes",
-        async move { follow_engine(&own, &all).await },
-    );
+    scene
+        .supervisor
+        .service("engine changes", Backoff::default(), move || {
+            let (scene, running) = (Arc::clone(&own), Arc::clone(&all));
+            async move { follow_engine(&scene, &running).await }
+        });
     let own = Arc::clone(scene);
-    scene.supervisor.spawn("gateway reports", async move {
-        let mut reports = own.control.feed.reports();
-        while reports.changed().await.is_ok() {
-            wake(&running, &Change::Gateways);
-        }
-    });
+    scene
+        .supervisor
+        .service("gateway reports", Backoff::default(), move || {
+            let (scene, running) = (Arc::clone(&own), Arc::clone(&running));
+            async move { follow_gateways(&scene, &running).await }
+        });
 }
 
 fn wake(running: &[Arc<dyn Running>], change: &Change<'_>) {
@@ -65,7 +67,15 @@ async fn follow_store(scene: &Scene, running: &[Arc<dyn Running>]) -> Result<(),
     Ok(())
 }
 
-async fn follow_engine(scene: &Scene, running: &[Arc<dyn Running>]) {
+async fn follow_gateways(scene: &Scene, running: &[Arc<dyn Running>]) -> Result<(), RecvError> {
+    let mut reports = scene.control.feed.reports();
+    loop {
+        wake(running, &Change::Gateways);
+        reports.changed().await.map_err(|_gone| RecvError::Closed)?;
+    }
+}
+
+async fn follow_engine(scene: &Scene, running: &[Arc<dyn Running>]) -> Result<(), RecvError> {
     let observed = &scene.control.observed;
     let mut changes = observed.changes();
     // The event of a pod's end does not say whose it was.
@@ -101,7 +111,7 @@ async fn follow_engine(scene: &Scene, running: &[Arc<dyn Running>]) {
             }
             Ok(EngineEvent::Node(_) | EngineEvent::NodeGone(_)) => wake(running, &Change::Node),
             Err(RecvError::Lagged(_)) => restart(&mut owners),
-            Err(RecvError::Closed) => return,
+            Err(closed @ RecvError::Closed) => return Err(closed),
         }
     }
 }

@@ -7,6 +7,7 @@ mod crashes;
 mod memory;
 mod nodes;
 mod platform;
+mod pod_actions;
 mod pods;
 mod registry_access;
 mod rollouts;
