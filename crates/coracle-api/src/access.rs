@@ -217,6 +217,11 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
         "/api/v1/projects/{project}/pods/{pod}/attach",
         Project(Developer),
     ),
+    (
+        GET,
+        "/api/v1/projects/{project}/pods/{pod}/connect",
+        Project(Developer),
+    ),
     (GET, "/api/v1/projects/{project}/volumes", Project(Viewer)),
     (
         DELETE,

@@ -123,6 +123,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
+        } else if self.problem.code == Code::PortUnreachable {
+            // It is the pod's affair.
+            tracing::debug!(detail = %self.problem.detail, "a port of a pod cannot be reached");
             HeaderValue::from_static("application/problem+json"),
         );
         if status == StatusCode::UNAUTHORIZED {

@@ -9,9 +9,8 @@ use std::num::NonZeroU16;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{FromRequestParts, State};
-use axum::http::request::Parts;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, close_code};
 use axum::response::Response;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use coracle_control::journal::Actor;
@@ -27,26 +26,17 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::caller::Caller;
-use crate::connection::Seat;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::Path;
+use crate::socket::{self, FAREWELL, PING_EVERY, Upgrade};
 use crate::state::ApiState;
 use crate::tenure::Tenure;
 
 /// The subprotocol.
 const PROTOCOL: &str = "coracle.exec.v1";
 
-/// The largest message from a client, in bytes.
-const MESSAGE_BYTES: usize = 256 * 1024;
-
 /// How long a pod has to appear after it was asked for, before an attach gives up.
 const APPEARS_WITHIN: Duration = Duration::from_secs(60);
-
-/// Between two pings, so that a connection that is dead is noticed.
-const PING_EVERY: Duration = Duration::from_secs(20);
-
-/// How long a client has to close after it was told the end.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The first byte of each message.
 mod channel {
@@ -68,27 +58,6 @@ mod channel {
 struct Size {
     columns: u16,
     rows: u16,
-}
-
-/// The way to a WebSocket; a request that does not ask for one is told so.
-pub(crate) struct Upgrade {
-    way: WebSocketUpgrade,
-    seat: Option<Seat>,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for Upgrade {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let seat = parts.extensions.get::<Seat>().cloned();
-        WebSocketUpgrade::from_request_parts(parts, state)
-            .await
-            .map(|way| Self { way, seat })
-            .map_err(|error| {
-                ApiError::new(Code::InvalidRequest, "this is spoken over a WebSocket")
-                    .hint(format!("ask for an upgrade: {}", error.body_text()))
-            })
-    }
 }
 
 /// What to run: taken from the query by hand, because `command` may be there many times.
@@ -178,8 +147,8 @@ pub(crate) async fn exec(
         )
         .await;
     let tenure = Tenure::new(&state, caller);
-    Ok(accept(upgrade, state, move |state, socket| async move {
-        relay(&state, socket, session, tenure).await
+    Ok(upgrade.accept(PROTOCOL, move |socket| async move {
+        relay(&state, socket, session, tenure).await;
     }))
 }
 
@@ -208,7 +177,7 @@ pub(crate) async fn attach(
     let session = attach_when_there(&state, &id).await?;
     let actor = caller.actor();
     let tenure = Tenure::new(&state, caller);
-    Ok(accept(upgrade, state, move |state, socket| async move {
+    Ok(upgrade.accept(PROTOCOL, move |socket| async move {
         relay(&state, socket, session, tenure).await;
         if let Err(error) = state.control.delete_pod(&project, &pod, None, &actor).await {
             tracing::warn!(%error, %pod, "a one-off command's pod could not be deleted; the sweep will");
@@ -237,19 +206,6 @@ async fn attach_when_there(state: &ApiState, id: &PodId) -> Result<Session, ApiE
     }
 }
 
-fn accept<F, R>(Upgrade { way, seat }: Upgrade, state: ApiState, run: F) -> Response
-where
-    F: FnOnce(ApiState, WebSocket) -> R + Send + 'static,
-    R: Future<Output = ()> + Send + 'static,
-{
-    way.protocols([PROTOCOL])
-        .max_message_size(MESSAGE_BYTES)
-        .on_upgrade(move |socket| async move {
-            run(state, socket).await;
-            drop(seat);
-        })
-}
-
 /// Carries a session over a socket until the command, the client or the client's credentials end.
 async fn relay(state: &ApiState, socket: WebSocket, session: Session, tenure: Tenure) {
     let Session { input, mut output } = session;
@@ -260,8 +216,7 @@ async fn relay(state: &ApiState, socket: WebSocket, session: Session, tenure: Te
         loop {
             let message = tokio::select! {
                 () = &mut ended => {
-                    let problem = Problem::new(Code::Unauthenticated, "the credentials of this session have ended");
-                    let status = serde_json::json!({ "problem": problem });
+                    let status = serde_json::json!({ "problem": Tenure::problem() });
                     let last = frame(channel::EXIT, status.to_string().as_bytes());
                     // Whoever does not read is not waited for.
                     let told = timeout(FAREWELL, sink.send(last)).await;
@@ -305,22 +260,8 @@ async fn relay(state: &ApiState, socket: WebSocket, session: Session, tenure: Te
         () = from_client => None,
         () = stop.cancelled() => None,
     };
-    let Some(mut sink) = finished else { return };
-    let close = CloseFrame {
-        code: close_code::NORMAL,
-        reason: Utf8Bytes::from_static(""),
-    };
-    let farewell = async {
-        if sink.send(Message::Close(Some(close))).await.is_err() {
-            tracing::debug!("the client left before the end was told");
-            return;
-        }
-        // A socket that is closed with something unread is reset, and the client may lose the exit status that is
-        // still on its way. So what comes is read until the client closes too.
-        while let Some(Ok(_)) = stream.next().await {}
-    };
-    if timeout(FAREWELL, farewell).await.is_err() {
-        tracing::debug!("the client did not close in time");
+    if let Some(sink) = finished {
+        socket::close(sink, stream, close_code::NORMAL, "").await;
     }
 }
 

@@ -24,9 +24,9 @@ use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, build_source, env, events, exec, export, gateway, health, home, image,
-    import, logs, metrics, node, openapi, pod, project, release, session, system, token, user,
-    volume,
+    activity, app, build, build_source, connect, env, events, exec, export, gateway, health, home,
+    image, import, logs, metrics, node, openapi, pod, project, release, session, system, token,
+    user, volume,
 };
 
 /// The largest JSON body, in bytes.
@@ -89,6 +89,7 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(logs::of_pod))
         .routes(routes!(exec::exec))
         .routes(routes!(exec::attach))
+        .routes(routes!(connect::connect))
         .routes(routes!(pod::list_all))
         .routes(routes!(volume::list))
         .routes(routes!(volume::delete))

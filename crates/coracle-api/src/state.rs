@@ -10,6 +10,7 @@ use coracle_registry::Registry;
 use coracle_task::Supervisor;
 use tokio::sync::Mutex;
 
+use crate::connect::{ConnectLimits, Connections};
 use crate::credentials::Authentication;
 use crate::throttle::Throttle;
 
@@ -28,6 +29,8 @@ pub struct ApiState {
     pub(crate) desk: ContextDesk,
     /// Held by the import that is under way.
     pub(crate) importing: Arc<Mutex<()>>,
+    /// The connections to pods that are open.
+    pub(crate) connections: Connections,
 }
 
 /// Tells how the controllers are.
@@ -59,10 +62,18 @@ impl ApiState {
             importing: Arc::default(),
         }
     }
+            connections: Connections::default(),
 
     /// The same, handing out the sources that an engine lays out there.
     #[must_use]
     pub fn with_desk(mut self, desk: ContextDesk) -> Self {
+    /// The same, with other bounds of connections to pods.
+    #[must_use]
+    pub fn with_connect_limits(mut self, limits: ConnectLimits) -> Self {
+        self.connections = Connections::new(limits);
+        self
+    }
+
         self.desk = desk;
         self
     }

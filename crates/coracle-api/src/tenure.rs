@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::Utc;
 use coracle_control::{Control, OperationError, keys};
 use coracle_model::name::TokenName;
+use coracle_model::problem::{Code, Problem};
 use coracle_model::token::TokenSpec;
 use coracle_model::user::UserSpec;
 use coracle_store::{StoreError, WatchStream};
@@ -52,6 +53,14 @@ impl Tenure {
             control: state.control.clone(),
             caller,
         }
+    }
+
+    /// What the one who asked is told at the end.
+    pub(crate) fn problem() -> Problem {
+        Problem::new(
+            Code::Unauthenticated,
+            "the credentials of this session have ended",
+        )
     }
 
     pub(crate) fn caller(&self) -> &Caller {

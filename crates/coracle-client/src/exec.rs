@@ -1,38 +1,22 @@
 //! Commands in pods, over WebSockets (subprotocol `coracle.exec.v1`).
 //!
-//! Theory of operation: each binary message begins with one byte that says what it is. The upgrade goes through the same
-//! HTTP client as every other request, so that TLS, the token and refusals are as everywhere; only then the
-//! connection is handed to the WebSocket library. The command's exit status is its last message: a connection
-//! that ends without one was lost.
+//! Theory of operation: each binary message begins with one byte that says what it is. The command's exit status is its
+//! last message: a connection that ends without one was lost.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use coracle_model::name::{PodName, ProjectName};
 use coracle_model::problem::Problem;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt as _, StreamExt as _};
-use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
-use http::{Method, StatusCode};
 use serde::Deserialize;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::Result;
 use crate::client::Client;
 use crate::pod::{TerminalSize, path};
+use crate::socket::{PIECE_BYTES, Socket};
 
 const PROTOCOL: &str = "coracle.exec.v1";
-
-/// The largest message from the platform, in bytes.
-const MESSAGE_BYTES: usize = 4 << 20;
-
-/// The most bytes of input in one message: the platform takes up to 256 KiB.
-const INPUT_BYTES: usize = 64 << 10;
 
 /// The first byte of each message.
 mod channel {
@@ -43,8 +27,6 @@ mod channel {
     pub(super) const RESIZE: u8 = 4;
     pub(super) const END: u8 = 5;
 }
-
-type Socket = WebSocketStream<reqwest::Upgraded>;
 
 /// A command that runs in a pod.
 #[derive(Debug)]
@@ -120,43 +102,7 @@ impl Client {
     }
 
     async fn session(&self, path: &str, query: &[(&str, String)]) -> Result<Session> {
-        let key = generate_key();
-        let request = self
-            .request(Method::GET, path)
-            .query(query)
-            .header(CONNECTION, "Upgrade")
-            .header(UPGRADE, "websocket")
-            .header(SEC_WEBSOCKET_VERSION, "13")
-            .header(SEC_WEBSOCKET_KEY, &key)
-            .header(SEC_WEBSOCKET_PROTOCOL, PROTOCOL);
-        let response = self.open(request).await?;
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Err(self.protocol(format!(
-                "status {} instead of a WebSocket",
-                response.status()
-            )));
-        }
-        let header = |name| {
-            response
-                .headers()
-                .get(name)
-                .map(http::HeaderValue::as_bytes)
-        };
-        if header(SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_bytes()) {
-            return Err(self.protocol("the WebSocket's key is wrong"));
-        }
-        if header(SEC_WEBSOCKET_PROTOCOL) != Some(PROTOCOL.as_bytes()) {
-            return Err(self.protocol(format!("it does not speak {PROTOCOL}")));
-        }
-        let connection = response
-            .upgrade()
-            .await
-            .map_err(|error| self.failed(error))?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(MESSAGE_BYTES))
-            .max_frame_size(Some(MESSAGE_BYTES));
-        let socket = WebSocketStream::from_raw_socket(connection, Role::Client, Some(config)).await;
-        let (sink, stream) = socket.split();
+        let (sink, stream) = self.socket(path, query, PROTOCOL).await?.split();
         Ok(Session {
             input: SessionInput {
                 client: self.clone(),
@@ -176,7 +122,7 @@ impl SessionInput {
     /// # Errors
     /// [`crate::ClientError::Interrupted`] when the connection is lost, or the command has ended.
     pub async fn send(&mut self, data: &[u8]) -> Result<()> {
-        for piece in data.chunks(INPUT_BYTES) {
+        for piece in data.chunks(PIECE_BYTES) {
             self.frame(channel::STDIN, piece).await?;
         }
         Ok(())

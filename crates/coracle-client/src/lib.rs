@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`client`], [`error`], [`page`] | requests and answers in general |
 //! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
-//! | [`logs`], [`events`], [`exec`] | streams |
+//! | [`logs`], [`events`], [`exec`], [`connect`] | streams |
 //! | [`export`], [`import`] | from one platform to another |
 //! | [`wait`] | until a build or a release has come to its end |
 
@@ -12,6 +12,7 @@ pub mod activity;
 pub mod app;
 pub mod build;
 pub mod client;
+pub mod connect;
 pub mod env;
 pub mod error;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod pod;
 pub mod project;
 pub mod release;
 pub mod session;
+mod socket;
 mod sse;
 pub mod system;
 pub mod token;

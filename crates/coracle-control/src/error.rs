@@ -251,6 +251,9 @@ impl From<InvalidName> for OperationError {
         Self::Invalid {
             field: error.what.to_owned(),
             reason: error.to_string(),
+        EngineError::Unreachable { port, .. } => Problem::new(Code::PortUnreachable, detail).hint(
+            format!("`coracle logs` shows whether the program listens on port {port}"),
+        ),
         }
     }
 }

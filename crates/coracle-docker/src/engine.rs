@@ -117,6 +117,7 @@ impl Engine for DockerEngine {
             own_names: Support::Yes,
             log_channels: Support::Yes,
             input_end: Support::Yes,
+            connection_end: Support::Yes,
             process_counts: Support::Yes,
         }
     }

@@ -68,10 +68,7 @@ pub(crate) async fn connect(
         message: format!("pod {pod} has no address"),
         source: None,
     })?;
-    let failed = |error: std::io::Error| EngineError::Failed {
-        message: format!("port {port} of pod {pod} cannot be reached: {error}"),
-        source: Some(Box::new(error)),
-    };
+    let failed = |error: std::io::Error| EngineError::unreachable(pod, port, &error);
     let stream = tokio::time::timeout(
         CONNECT,
         TcpStream::connect(SocketAddrV4::new(address, port)),

@@ -136,8 +136,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Opens a byte stream to a TCP port of a pod.
     ///
+    /// The two directions do not hold each other up, a reader that is slow holds its writer back, and no more than a
+    /// bounded piece of either is kept on the way. To shut the writing half down ends what is sent to the pod and
+    /// nothing else ([`Capabilities::connection_end`]); dropping the stream ends the connection.
+    ///
     /// # Errors
-    /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`], or the connection's own.
+    /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`]; [`EngineError::Unreachable`] where nothing listens. An
+    /// engine that hears of that late tells it by the first read: an error of kind
+    /// [`ConnectionRefused`](std::io::ErrorKind::ConnectionRefused).
     async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError>;
 
     /// What a pod uses now.
@@ -250,6 +256,9 @@ pub struct Capabilities {
     /// Can a command in a pod be told that its input has ended? Where that shows only at the first command, it is
     /// [`Support::No`] until then.
     pub input_end: Support,
+    /// Is a pod told that nothing more is sent to it on a connection ([`Engine::connect`])? Where it is not, its answer is
+    /// read until it has been silent for a while.
+    pub connection_end: Support,
     /// Is it known how many processes a pod has? Else [`PodStats::pids`] is 0.
     pub process_counts: Support,
 }

@@ -36,6 +36,16 @@ pub enum EngineError {
         /// What the phase would have to be.
         reason: &'static str,
     },
+    /// Nothing listens on the port, or the connection to it broke.
+    #[error("port {port} of pod {pod} cannot be reached: {reason}")]
+    Unreachable {
+        /// The pod.
+        pod: PodId,
+        /// Its port.
+        port: u16,
+        /// Why, in plain words.
+        reason: String,
+    },
     /// The engine refused: the request can never succeed as it is.
     #[error("the engine refused: {0}")]
     Refused(String),
@@ -80,12 +90,31 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Why a connection to a port of a pod was not made, or broke.
+    #[must_use]
+    pub fn unreachable(pod: &PodId, port: u16, error: &std::io::Error) -> Self {
+        let reason = match error.kind() {
+            std::io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+            std::io::ErrorKind::TimedOut => "it did not answer in time".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::Unreachable {
+            pod: pod.clone(),
+            port,
+            reason,
+        }
+    }
+
     /// May the same call succeed later without anybody changing anything?
     #[must_use]
     pub const fn is_passing(&self) -> bool {
         matches!(
             self,
-            Self::Unavailable(_) | Self::Credentials(_) | Self::Full(_) | Self::Failed { .. }
+            Self::Unavailable(_)
+                | Self::Unreachable { .. }
+                | Self::Credentials(_)
+                | Self::Full(_)
+                | Self::Failed { .. }
         )
     }
 }

@@ -153,6 +153,7 @@ impl Engine for KubernetesEngine {
             own_names: Support::No,
             log_channels: Support::No,
             input_end: self.core.input_end(),
+            connection_end: Support::No,
             process_counts: Support::No,
         }
     }

@@ -44,6 +44,10 @@ pub enum Code {
     EngineUnavailable,
     /// The engine refused.
     EngineFailed,
+    /// Nothing listens on the pod's port, or the connection to it broke.
+    PortUnreachable,
+    /// Nothing was sent for so long that the connection was ended.
+    Idle,
     /// The store (etcd) cannot be reached, has no leader, or refuses this platform.
     StoreUnavailable,
     /// Another control plane leads, and only that one can do this.
@@ -74,7 +78,8 @@ impl Code {
             Self::RateLimited => 429,
             Self::DiskFull => 507,
             Self::EngineUnavailable | Self::StoreUnavailable | Self::NotLeader => 503,
-            Self::EngineFailed => 502,
+            Self::EngineFailed | Self::PortUnreachable => 502,
+            Self::Idle => 408,
             Self::Unsupported => 501,
             Self::Internal => 500,
         }
@@ -103,6 +108,8 @@ impl Code {
             Self::DiskFull => "No room on the disk",
             Self::EngineUnavailable => "The engine cannot be reached",
             Self::EngineFailed => "The engine refused",
+            Self::PortUnreachable => "The port cannot be reached",
+            Self::Idle => "Nothing was sent for too long",
             Self::StoreUnavailable => "The store cannot be used",
             Self::NotLeader => "Another control plane leads",
             Self::Unsupported => "Not supported",

@@ -13,19 +13,25 @@ pub(crate) type Socket =
     tokio_tungstenite::WebSocketStream<tokio_tungstenite::MaybeTlsStream<tokio::net::TcpStream>>;
 
 pub(crate) async fn connect(caller: &As, path: &str) -> Result<Socket, (u16, Value)> {
+    open(caller, path, "coracle.exec.v1").await
+}
+
+/// A WebSocket that speaks `protocol`, or the status and problem of the refusal.
+pub(crate) async fn open(
+    caller: &As,
+    path: &str,
+    protocol: &'static str,
+) -> Result<Socket, (u16, Value)> {
     let url = format!("{}/api/v1/{path}", caller.base.replace("http://", "ws://"));
     let mut request = url.into_client_request().unwrap();
     let headers = request.headers_mut();
     if let Some(authorization) = &caller.authorization {
         headers.insert("authorization", authorization.parse().unwrap());
     }
-    headers.insert("sec-websocket-protocol", "coracle.exec.v1".parse().unwrap());
+    headers.insert("sec-websocket-protocol", protocol.parse().unwrap());
     match soon("a WebSocket", tokio_tungstenite::connect_async(request)).await {
         Ok((socket, response)) => {
-            assert_eq!(
-                response.headers()["sec-websocket-protocol"],
-                "coracle.exec.v1"
-            );
+            assert_eq!(response.headers()["sec-websocket-protocol"], protocol);
             Ok(socket)
         }
         Err(Error::Http(response)) => {

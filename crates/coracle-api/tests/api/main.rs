@@ -16,6 +16,7 @@ mod archive;
 mod build;
 mod build_log;
 mod build_source;
+mod connect;
 mod connection;
 mod console;
 mod deploy;

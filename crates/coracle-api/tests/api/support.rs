@@ -64,6 +64,7 @@ pub(crate) struct Options {
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) connections: ConnectionLimits,
     pub(crate) nodes: u8,
+    pub(crate) connect: coracle_api::ConnectLimits,
     /// How much may be written, where a test bounds it.
     pub(crate) writes: Option<WriteBudget>,
 }
@@ -78,6 +79,7 @@ impl Default for Options {
             nodes: 1,
             writes: None,
         }
+            connect: coracle_api::ConnectLimits::default(),
     }
 }
 
@@ -213,7 +215,9 @@ impl Platform {
             supervisor.clone(),
         );
         let desk = ContextDesk::default();
-        let state = state.with_desk(desk.clone());
+        let state = state
+            .with_desk(desk.clone())
+            .with_connect_limits(options.connect);
         let alone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_address = alone.local_addr().unwrap();
         let registry_state = state.clone();
@@ -358,6 +362,18 @@ impl Platform {
             release: None,
         };
         let workload = Workload {
+        self.run_command(in_project, owner, name, &["serve"]).await
+    }
+
+    /// The same, with a command of its own that listens on port 8080.
+    pub(crate) async fn run_command(
+        &self,
+        in_project: &str,
+        owner: Option<&str>,
+        name: &str,
+        command: &[&str],
+    ) -> PodId {
+        let command = command.iter().map(|word| (*word).to_owned()).collect();
             id: WorkloadId {
                 project: project(in_project),
                 name: PodName::new(name).unwrap(),
@@ -367,9 +383,7 @@ impl Platform {
             owner,
             template: PodTemplate {
                 image: IMAGE.parse().unwrap(),
-                command: Some(coracle_model::release::CommandLine::Exec(vec![
-                    "serve".to_owned(),
-                ])),
+                command: Some(coracle_model::release::CommandLine::Exec(command)),
                 env: Vec::new(),
                 port: Some(8080),
                 names: Vec::new(),

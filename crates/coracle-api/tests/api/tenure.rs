@@ -4,7 +4,8 @@ use chrono::{Duration, Utc};
 use coracle_model::user::{ProjectScope, Role};
 use serde_json::{Value, json};
 
-use crate::console::{connect, next};
+use crate::connect;
+use crate::console::{self, next};
 use crate::support::{As, Platform, only, soon};
 
 /// How credentials end.
@@ -79,13 +80,35 @@ async fn a_terminal_ends_with_the_credentials_and_says_so() {
     for what in ENDS {
         let (token, end) = about_to_end(&platform, &admin, what).await;
         let path = "projects/default/pods/box/exec?command=cat";
-        let mut socket = connect(&token, path).await.unwrap();
+        let mut socket = console::connect(&token, path).await.unwrap();
         end().await;
         let (channel, text) = next(&mut socket).await.expect("a last word");
         assert_eq!(channel, 3, "{what}: {text}");
         let told: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(told["problem"]["code"], "unauthenticated", "{what}");
         assert_eq!(next(&mut socket).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_to_a_pod_ends_with_the_credentials_and_says_so() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("other").await;
+    platform
+        .run_command("default", None, "box", connect::ECHO)
+        .await;
+    for what in ENDS {
+        let (token, end) = about_to_end(&platform, &admin, what).await;
+        let mut stream = connect::open(&token, "default", "box", "port=8080")
+            .await
+            .unwrap();
+        stream.send(b"still here").await;
+        assert_eq!(stream.bytes(10).await, b"still here");
+        end().await;
+        let (told, code) = stream.to_the_end().await;
+        assert_eq!(told["problem"]["code"], "unauthenticated", "{what}");
+        assert_eq!(code, 1008);
     }
 }
 
@@ -97,7 +120,7 @@ async fn what_does_not_concern_the_credentials_ends_nothing() {
     let ann = platform
         .user("ann", Role::Developer, ProjectScope::All)
         .await;
-    let mut socket = connect(&ann, "projects/default/pods/box/exec?command=cat")
+    let mut socket = console::connect(&ann, "projects/default/pods/box/exec?command=cat")
         .await
         .unwrap();
     // Neighbours in the order of keys, and the use of the token itself.

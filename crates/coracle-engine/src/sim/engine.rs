@@ -121,6 +121,7 @@ impl Engine for SimEngine {
             own_names: Support::Yes,
             log_channels: Support::Yes,
             input_end: Support::Yes,
+            connection_end: Support::Yes,
             process_counts: Support::Yes,
         }
     }
@@ -322,10 +323,9 @@ impl Engine for SimEngine {
         let alive = self
             .call(Verb::Connect, |state| {
                 let found = state.running(pod)?;
-                if found.listening.contains(&port) {
-                    Ok((!found.hung).then(|| found.alive.clone()))
-                } else {
-                    Err(session::refused(pod, port))
+                match found.listening.get(&port) {
+                    Some(service) => Ok((!found.hung).then(|| (found.alive.clone(), *service))),
+                    None => Err(session::refused(pod, port)),
                 }
             })
             .await?;
@@ -334,8 +334,8 @@ impl Engine for SimEngine {
         let pod = pod.clone();
         self.world.tasks.spawn("connection", async move {
             match alive {
-                Some(alive) => {
-                    let serving = session::serve(world, pod, theirs);
+                Some((alive, service)) => {
+                    let serving = session::serve(world, pod, service, theirs);
                     let _ended = alive.run_until_cancelled_owned(serving).await;
                 }
                 // It hangs: the connection stands and nothing comes.

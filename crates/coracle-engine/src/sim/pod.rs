@@ -1,6 +1,6 @@
 //! One simulated pod, and how it is reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use coracle_model::workload::{ObservedPod, PodId, TaskStart, Workload, WorkloadK
 use coracle_task::{Backoff, CancellationToken};
 
 use super::console::PodLog;
+use super::program::Service;
 
 /// A pod of the simulated world.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(super) struct SimPod {
     /// Its command's process.
     pub(super) main: Option<u64>,
     pub(super) obeys_term: bool,
-    pub(super) listening: BTreeSet<u16>,
+    pub(super) listening: BTreeMap<u16, Service>,
     /// A test made it hang: it listens and does not answer.
     pub(super) hung: bool,
     pub(super) files: BTreeMap<String, String>,
@@ -237,7 +238,7 @@ impl SimPod {
             let has_files = self.files.keys().any(|file| file.starts_with("/www/"));
             !has_files || self.files.contains_key(&format!("/www{path}"))
         });
-        self.listening.contains(&port) && path_ok
+        self.listening.contains_key(&port) && path_ok
     }
 }
 

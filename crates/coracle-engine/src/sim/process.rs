@@ -8,7 +8,7 @@ use coracle_model::pod::ExitCause;
 use coracle_model::workload::{PodId, Terminal};
 
 use super::console::Console;
-use super::program::{Keep, Line, Step, When};
+use super::program::{Keep, Line, Service, Step, When};
 use super::state::State;
 use super::stopping::KILLED;
 use crate::stream::{Channel, LogLine, SessionInput, SessionOutput};
@@ -96,6 +96,14 @@ impl State {
         }
     }
 
+    fn listen(&mut self, pod: &PodId, port: Option<u16>, service: Service) {
+        if let Some(pod) = self.pods.get_mut(pod) {
+            let port = pod.listens_on(port);
+            pod.listening.insert(port, service);
+        }
+        self.reassess(pod);
+    }
+
     fn perform(&mut self, key: u64, step: Step) -> Next {
         let Some(process) = self.processes.get_mut(&key) else {
             return Next::Wait;
@@ -111,13 +119,8 @@ impl State {
                 }
                 return Next::Wait;
             }
-            Step::Listen(port) => {
-                if let Some(pod) = self.pods.get_mut(&pod) {
-                    let port = pod.listens_on(port);
-                    pod.listening.insert(port);
-                }
-                self.reassess(&pod);
-            }
+            Step::Listen(port) => self.listen(&pod, port, Service::Web),
+            Step::Echo(port) => self.listen(&pod, port, Service::Echo),
             Step::IgnoreTerm => {
                 if process.main
                     && let Some(pod) = self.pods.get_mut(&pod)
@@ -370,7 +373,7 @@ impl State {
             return Err(format!("bad address '{host}'"));
         }
         let pod = known
-            .find(|pod| pod.listening.contains(&port) && !pod.hung)
+            .find(|pod| pod.listening.contains_key(&port) && !pod.hung)
             .ok_or_else(|| format!("can't connect to {host}: Connection refused"))?;
         match path {
             "cgi-bin/whoami" => Ok(format!("{}\n", pod.id.name)),

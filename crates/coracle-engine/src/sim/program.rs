@@ -100,8 +100,10 @@ pub enum Step {
     Print(Channel, String),
     /// Waits.
     Sleep(Duration),
-    /// Listens on this port, or on the one the workload names.
+    /// Serves on this port, or on the one the workload names.
     Listen(Option<u16>),
+    /// Sends back what comes on this port, or on the one the workload names.
+    Echo(Option<u16>),
     /// From now on SIGTERM is ignored.
     IgnoreTerm,
     /// Copies its input to its output until the input's end.
@@ -135,6 +137,15 @@ pub enum Step {
     Hang,
     /// Ends.
     Exit(i64),
+}
+
+/// What answers on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// The web server.
+    Web,
+    /// Sends back what comes.
+    Echo,
 }
 
 /// What becomes of a file's content when it is written to.

@@ -12,6 +12,7 @@ use super::Inner;
 use super::console::Console;
 use super::pod::SimPod;
 use super::process::Process;
+use super::program::Service;
 use super::state::State;
 use crate::error::EngineError;
 use crate::stream::{ExecRequest, Session, SessionInput};
@@ -76,10 +77,26 @@ pub(super) fn session(world: &Arc<Inner>, key: u64, console: Arc<Console>) -> Se
 /// What a pod answers on a connection: HTTP/1.0 as the test image's server does.
 ///
 /// `/` and files of the image, `/cgi-bin/echo` with the request's body, `/cgi-bin/whoami` with the pod's name.
-pub(super) async fn serve(world: Weak<Inner>, pod: PodId, mut stream: DuplexStream) {
-    if let Err(error) = answer(world, pod, &mut stream).await {
+pub(super) async fn serve(
+    world: Weak<Inner>,
+    pod: PodId,
+    service: Service,
+    mut stream: DuplexStream,
+) {
+    let served = match service {
+        Service::Web => answer(world, pod, &mut stream).await,
+        Service::Echo => echo(stream).await,
+    };
+    if let Err(error) = served {
         tracing::debug!(%error, "a simulated connection broke");
     }
+}
+
+/// Sends back what comes, until its end.
+async fn echo(stream: DuplexStream) -> std::io::Result<()> {
+    let (mut from, mut to) = tokio::io::split(stream);
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }
 
 async fn answer(world: Weak<Inner>, pod: PodId, stream: &mut DuplexStream) -> std::io::Result<()> {
@@ -144,10 +161,5 @@ async fn answer(world: Weak<Inner>, pod: PodId, stream: &mut DuplexStream) -> st
 
 /// Nobody listens there.
 pub(super) fn refused(pod: &PodId, port: u16) -> EngineError {
-    EngineError::Failed {
-        message: format!("connection to port {port} of {pod} refused"),
-        source: Some(Box::new(std::io::Error::from(
-            std::io::ErrorKind::ConnectionRefused,
-        ))),
-    }
+    EngineError::unreachable(pod, port, &std::io::ErrorKind::ConnectionRefused.into())
 }

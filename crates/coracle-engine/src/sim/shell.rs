@@ -154,6 +154,12 @@ fn variable(
     env.get(&name).cloned().unwrap_or_default()
 }
 
+/// What follows `-p`.
+fn port_of(args: &[&str]) -> Option<u16> {
+    let flag = args.windows(2).find(|pair| pair[0] == "-p")?;
+    flag[1].parse().ok()
+}
+
 /// The steps of one simple command.
 fn command(
     when: When,
@@ -223,12 +229,11 @@ fn command(
             ]
         }
         ("httpd", args) => {
-            let port = args
-                .iter()
-                .zip(args.iter().skip(1))
-                .find(|(flag, _)| **flag == "-p")
-                .and_then(|(_, port)| port.parse().ok());
-            vec![Step::Listen(port), Step::Hang]
+            vec![Step::Listen(port_of(args)), Step::Hang]
+        }
+        // Without `-e` it would send the console's input.
+        ("nc", args) if args.ends_with(&["-e", "cat"]) => {
+            vec![Step::Echo(port_of(args)), Step::Hang]
         }
         ("exit", args) => vec![Step::Exit(number(args.first()))],
         (unknown, _) => vec![

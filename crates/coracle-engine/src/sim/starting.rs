@@ -1,6 +1,6 @@
 //! How a pod comes to run: its node, its image, its address, its command.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use coracle_model::workload::{PodId, TaskStart, Terminal, Workload, WorkloadKind};
 use coracle_task::{Backoff, CancellationToken};
@@ -33,7 +33,7 @@ impl State {
             exit: None,
             main: None,
             obeys_term: true,
-            listening: BTreeSet::new(),
+            listening: BTreeMap::new(),
             hung: false,
             files: BTreeMap::new(),
             log: PodLog::new(),

@@ -1,36 +1,34 @@
 //! Commands in pods, one-off commands, and connections to pods.
 //!
 //! Theory of operation: the API server speaks WebSocket for these, one channel per stream (`wire`). One-off commands
-//! (`attach`) are Jobs that have no pod until somebody attaches.
+//! (`attach`) are Jobs that have no pod until somebody attaches. A connection to a port (`port`) is a WebSocket of its own.
 
 mod attach;
+mod port;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use coracle_engine::EngineError;
-use coracle_engine::stream::{Duplex, ExecRequest, Session, SessionInput, SessionOutput};
+use coracle_engine::stream::{ExecRequest, Session, SessionInput, SessionOutput};
 use coracle_model::workload::{PodId, Terminal};
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Resource as _;
 use kube::api::AttachParams;
 use kube::core::Request;
-use kube::{Api, Resource as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::{engine_error, within};
 use crate::object::CONTAINER;
 use crate::phase;
 use crate::state::Core;
 
 pub(crate) use attach::{attach, waits};
+pub(crate) use port::connect;
 
 /// Pieces of input or output that wait.
 const PIECES: usize = 32;
-/// For the node to tell that nobody listens on a port; the protocol has no word for success.
-const REFUSAL: Duration = Duration::from_millis(400);
 
 type Input = mpsc::Receiver<SessionInput>;
 type Output = mpsc::Sender<Result<SessionOutput, EngineError>>;
@@ -117,33 +115,5 @@ fn streams(terminal: Terminal, wanted: Wanted) -> AttachParams {
         // A terminal has one output.
         Wanted::All => parameters.stdout(true).stderr(!tty),
         Wanted::Input => parameters.stdout(false).stderr(false),
-    }
-}
-
-/// Opens a byte stream to a port of a pod.
-pub(crate) async fn connect(
-    core: &Core,
-    id: &PodId,
-    port: u16,
-) -> Result<Box<dyn Duplex>, EngineError> {
-    let pod = running(core, id)?;
-    let pods: Api<Pod> = within(&core.client, &pod.namespace);
-    let failed = |why: String| EngineError::Failed {
-        message: format!("port {port} of pod {id} cannot be reached: {why}"),
-        source: None,
-    };
-    let mut forward = pods
-        .portforward(&pod.name, &[port])
-        .await
-        .map_err(engine_error)?;
-    let stream = forward.take_stream(port);
-    let refusal = forward.take_error(port);
-    let (Some(stream), Some(refusal)) = (stream, refusal) else {
-        return Err(failed("the API server gave no stream".to_owned()));
-    };
-    match tokio::time::timeout(REFUSAL, refusal).await {
-        Ok(Some(why)) => Err(failed(why)),
-        // Still open, or closed without a complaint.
-        Ok(None) | Err(_) => Ok(Box::new(stream)),
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Wire {
 }
 
 /// Messages both ways.
-trait Messages:
+pub(super) trait Messages:
     futures::Stream<Item = Result<Message, tokio_tungstenite::tungstenite::Error>>
     + futures::Sink<Message, Error = tokio_tungstenite::tungstenite::Error>
     + Send
@@ -53,13 +53,17 @@ pub(super) async fn open(
     core: &Core,
     request: http::Request<Vec<u8>>,
 ) -> Result<Wire, EngineError> {
-    let connection = core.client.connect(request).await.map_err(engine_error)?;
-    let closes = connection.supports_stream_close();
-    core.closes.store(closes, Ordering::Relaxed);
-    Ok(Wire {
-        stream: Box::new(connection.into_stream()),
-        closes,
-    })
+    let wire = Wire::open(core, request).await?;
+    core.closes.store(wire.closes, Ordering::Relaxed);
+    Ok(wire)
+}
+
+/// The same for what is no command: there the protocol says nothing about the end of a command's input.
+pub(super) async fn open_port(
+    core: &Core,
+    request: http::Request<Vec<u8>>,
+) -> Result<Box<dyn Messages>, EngineError> {
+    Ok(Wire::open(core, request).await?.stream)
 }
 
 const STDIN: u8 = 0;
@@ -82,6 +86,15 @@ fn size(columns: u16, rows: u16) -> Message {
 }
 
 impl Wire {
+    async fn open(core: &Core, request: http::Request<Vec<u8>>) -> Result<Self, EngineError> {
+        let connection = core.client.connect(request).await.map_err(engine_error)?;
+        let closes = connection.supports_stream_close();
+        Ok(Self {
+            stream: Box::new(connection.into_stream()),
+            closes,
+        })
+    }
+
     /// Carries input and output until the command's end, or until nobody reads its output.
     pub(super) async fn talk(self, input: Input, output: Output, terminal: Terminal) {
         let closes = self.closes;
