@@ -22,6 +22,7 @@ pub use watcher::{Seen, Watcher, until};
 
 /// Every case, each `async fn(&Bench)`.
 pub mod case {
+    pub use super::cases::connections::*;
     pub use super::cases::health::*;
     pub use super::cases::images::*;
     pub use super::cases::lives::*;
@@ -227,7 +228,12 @@ macro_rules! engine_conformance {
             exec_has_a_terminal
             exec_in_what_does_not_run_is_refused
             bytes_go_both_ways
+            bytes_go_both_ways_at_once
+            a_connections_writer_waits_for_its_reader
+            a_connections_two_directions_end_apart
             connecting_to_a_closed_port_fails
+            a_connection_ends_with_its_pod
+            many_connections_are_apart
             numbers_are_observed
             nodes_are_ready
             a_cordoned_node_gets_no_new_pods

@@ -1,5 +1,6 @@
 //! The cases, by the part of the law that they ask for.
 
+pub(super) mod connections;
 pub(super) mod health;
 pub(super) mod images;
 pub(super) mod lives;

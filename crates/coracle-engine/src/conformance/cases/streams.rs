@@ -4,7 +4,6 @@ use coracle_model::pod::PodPhase;
 use coracle_model::quantity::ByteSize;
 use coracle_model::workload::{PodId, Terminal};
 use futures::StreamExt as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::conformance::bench::{Bench, Given as _, converse, run_command};
 use crate::engine::Support;
@@ -152,53 +151,6 @@ pub async fn exec_in_what_does_not_run_is_refused(t: &Bench) {
         matches!(stats, Err(EngineError::WrongPhase { .. })),
         "{stats:?}"
     );
-}
-
-/// More than any buffer, in both directions.
-pub async fn bytes_go_both_ways(t: &Bench) {
-    let pod = t.running(&t.serving("web", 1)).await.remove(0).id;
-    let talk = async {
-        let mut stream = t.engine().connect(&pod, 8080).await.given("connect");
-        let body = "0123456789abcdef".repeat(16 * 1024);
-        let head = format!(
-            "POST /cgi-bin/echo HTTP/1.0\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream
-            .write_all(head.as_bytes())
-            .await
-            .given("write the head");
-        stream
-            .write_all(body.as_bytes())
-            .await
-            .given("write the body");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.given("read");
-        (body, answer)
-    };
-    let within = t.world().patience();
-    let (body, answer) = tokio::time::timeout(within, talk).await.given("an answer");
-    assert!(
-        answer.starts_with(b"HTTP/1."),
-        "{:?}",
-        &answer[..answer.len().min(80)]
-    );
-    assert!(
-        answer.ends_with(body.as_bytes()),
-        "{} bytes came",
-        answer.len()
-    );
-}
-
-/// Where nobody listens, the caller hears of it.
-pub async fn connecting_to_a_closed_port_fails(t: &Bench) {
-    let pod = t.running(&t.serving("web", 1)).await.remove(0).id;
-    let stream = t.engine().connect(&pod, 81).await;
-    let failed = matches!(
-        stream.as_ref().err(),
-        Some(EngineError::Failed { .. } | EngineError::Unavailable(_))
-    );
-    assert!(failed, "{:?}", stream.err());
 }
 
 /// What a pod uses.
