@@ -4,19 +4,36 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use coracle_engine::EngineError;
+use hyper_util::client::legacy::connect::{Connect, HttpConnector};
+use hyper_util::rt::TokioExecutor;
 use kube::api::{Patch, PatchParams};
+use kube::client::{Body, ConfigExt as _, retry::RetryPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{NamespaceResourceScope, Status};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tower::retry::RetryLayer;
+use tower::{BoxError, Service as _, ServiceBuilder, service_fn};
 
-use crate::config::{Access, KubernetesConfig};
+use crate::config::{Access, KubernetesConfig, Patience};
+use crate::deadline::Deadlines;
 use crate::facts::{MANAGER, is_ours};
 use crate::rbac;
 
-/// For a connection to the API server.
+/// For a connection to the API server, TLS included.
 const CONNECT: Duration = Duration::from_secs(5);
+/// A connection on which nothing came for so long is asked for a sign of life, …
+const ALIVE_AFTER: Duration = Duration::from_secs(30);
+/// … again after this, …
+const ALIVE_AGAIN: Duration = Duration::from_secs(10);
+/// … and so often before it is taken for dead.
+const ALIVE_TRIES: u32 = 3;
+/// What was sent and is not acknowledged within this has nobody at its other end.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
+/// A request that the API server is too busy for is sent again so often, with pauses from the first to the longest: what
+/// takes longer is its caller's to repeat.
+const BUSY: (u32, Duration, Duration) = (4, Duration::from_millis(50), Duration::from_secs(2));
 /// Words of the API server that are passed on.
 const WORDS: usize = 600;
 
@@ -29,7 +46,54 @@ fn refused(error: &dyn std::error::Error) -> EngineError {
 
 /// Makes the client. Nothing is asked yet: the API server need not be up.
 pub(crate) async fn client(config: &KubernetesConfig) -> Result<Client, EngineError> {
-    Client::try_from(way(config).await?).map_err(|e| refused(&e))
+    connect(way(config).await?, config.patience)
+}
+
+/// The client for a way to the cluster: kube's own layers, with sockets that notice a dead peer and bounds on silence.
+pub(crate) fn connect(way: Config, patience: Patience) -> Result<Client, EngineError> {
+    if way.proxy_url.is_some() {
+        return Err(EngineError::Refused(
+            "the way to the cluster: it leads through a proxy, which is not supported".to_owned(),
+        ));
+    }
+    let namespace = way.default_namespace.clone();
+    let (tries, first, longest) = BUSY;
+    let again = RetryPolicy::new(first, longest, tries, true).map_err(|e| refused(&e))?;
+    let service = ServiceBuilder::new()
+        .layer(Deadlines(patience))
+        .layer(way.base_uri_layer())
+        .layer(RetryLayer::new(again))
+        .option_layer(way.auth_layer().map_err(|e| refused(&e))?)
+        .layer(way.extra_headers_layer().map_err(|e| refused(&e))?)
+        .map_err(BoxError::from)
+        .service(sockets(&way)?);
+    Ok(Client::new(service, namespace))
+}
+
+type Sockets<C> = hyper_util::client::legacy::Client<C, Body>;
+
+fn sockets(way: &Config) -> Result<Sockets<impl Connect + Clone + use<>>, EngineError> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_keepalive(Some(ALIVE_AFTER));
+    tcp.set_keepalive_interval(Some(ALIVE_AGAIN));
+    tcp.set_keepalive_retries(Some(ALIVE_TRIES));
+    #[cfg(target_os = "linux")]
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let tls = way.rustls_https_connector_with_connector(tcp);
+    let tls = tls.map_err(|e| refused(&e))?;
+    let within = way.connect_timeout.unwrap_or(CONNECT);
+    let connector = service_fn(move |address: http::Uri| {
+        let mut tls = tls.clone();
+        Box::pin(async move {
+            match tokio::time::timeout(within, tls.call(address)).await {
+                Ok(connection) => connection,
+                Err(_elapsed) => Err(BoxError::from(format!("no connection within {within:?}"))),
+            }
+        })
+    });
+    let builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+    Ok(builder.build(connector))
 }
 
 /// Which API server, and as whom.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coracle_model::quantity::ByteSize;
 use coracle_task::Supervisor;
@@ -37,6 +38,8 @@ pub struct KubernetesConfig {
     pub default_volume_size: ByteSize,
     /// So many workloads are changed at once.
     pub concurrency: usize,
+    /// How long the API server may be silent.
+    pub patience: Patience,
     /// How images are built; not at all when absent.
     pub build: Option<BuildConfig>,
     /// Owner of every task of the engine.
@@ -58,6 +61,25 @@ pub enum Access {
         /// One of its contexts; its current one when absent.
         context: Option<String>,
     },
+}
+
+/// How long the API server may be silent before it is taken for away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// For an answer to begin, and between two pieces of it.
+    pub answer: Duration,
+    /// The API server ends a watch after this, to the second, and it is begun anew: one that has died on the way is
+    /// noticed a few seconds later.
+    pub watch: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            answer: Duration::from_secs(30),
+            watch: Duration::from_mins(2),
+        }
+    }
 }
 
 /// What pods may do. Both leave out privileges, host namespaces, host paths and privilege escalation, and set the
@@ -141,6 +163,7 @@ impl KubernetesConfig {
             storage_class: None,
             default_volume_size: ByteSize::mib(1024),
             concurrency: 8,
+            patience: Patience::default(),
             build: None,
             supervisor,
         }

@@ -20,7 +20,7 @@ use kube::api::{ListParams, PostParams};
 use kube::client::Body;
 use kube::{Api, Client};
 
-use crate::client::{chain, engine_error, way};
+use crate::client::{self, chain, engine_error, way};
 use crate::config::KubernetesConfig;
 use crate::facts::PLATFORM;
 use crate::rbac::{self, Rule};
@@ -161,9 +161,9 @@ async fn cluster(config: &KubernetesConfig) -> (Finding, Option<Look<'_>>) {
     let at = way.cluster_url.to_string();
     let at = at.trim_end_matches('/');
     let shown = format!("{at}: ");
-    let client = match Client::try_from(way) {
+    let client = match client::connect(way, config.patience) {
         Ok(client) => client,
-        Err(error) => return failed(&engine_error(error), &shown),
+        Err(error) => return failed(&error, &shown),
     };
     let version = match bounded(client.apiserver_version()).await {
         Ok(version) => version.git_version,

@@ -10,7 +10,7 @@
 //! | [`config`] | what the engine is told once |
 //! | [`rbac`] | what it must be allowed |
 //! | `engine` | the port's methods |
-//! | `client`, `discovery` | the API server: errors made from its answers, what it has |
+//! | `client`, `deadline`, `discovery` | the API server: errors made from its answers, how long it may be silent, what it has |
 //! | `facts`, `naming`, `quantity` | what stands on objects, how they are called, how they count |
 //! | `object` | from wishes to objects (pure) |
 //! | `phase` | from a pod to its status (pure) |
@@ -29,6 +29,7 @@ pub mod build;
 mod changed;
 mod client;
 pub mod config;
+mod deadline;
 pub mod diagnosis;
 mod discovery;
 mod engine;
@@ -51,6 +52,8 @@ mod quantity;
 pub mod rbac;
 mod reconcile;
 mod session;
+#[cfg(test)]
+mod simulated;
 mod state;
 mod stats;
 mod told;

@@ -1,4 +1,4 @@
-//! What the cluster tells: watches on pods, Deployments, Jobs, nodes and warnings. Nothing is polled.
+//! What the cluster tells: watches on pods, Deployments, Jobs, nodes, namespaces and warnings. Nothing is polled.
 //!
 //! Theory of operation: each watch lists everything once and then follows; when it breaks (the API server is away, the
 //! versions it asks for are too old, the credentials have expired) it begins again after a pause that grows, and what a
@@ -9,17 +9,18 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use coracle_model::name::ProjectName;
 use coracle_model::workload::WorkloadId;
 use coracle_task::Backoff;
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as Warning, Node, Pod};
+use k8s_openapi::api::core::v1::{Event as Warning, Namespace, Node, Pod};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use crate::facts::PLATFORM;
+use crate::facts::{PLATFORM, PROJECT, label};
 use crate::group::{Group, Kept};
 use crate::intake::From;
 use crate::node;
@@ -33,12 +34,16 @@ const WORDS: usize = 500;
 /// Begins all watches.
 pub(crate) fn spawn(core: &Arc<Core>) {
     let supervisor = &core.config.supervisor;
-    let own = || watcher::Config::default().labels(&format!("{PLATFORM}={}", core.config.platform));
+    let seconds = u32::try_from(core.config.patience.watch.as_secs()).unwrap_or(u32::MAX);
+    // With no bound at all, a watch that died on the way would be waited on for ever.
+    let all = || watcher::Config::default().timeout(seconds.max(1));
+    let own = || all().labels(&format!("{PLATFORM}={}", core.config.platform));
     service(core, "kubernetes-pods", own(), take::<Pod>);
     service(core, "kubernetes-deployments", own(), take::<Deployment>);
     service(core, "kubernetes-jobs", own(), take::<Job>);
-    service(core, "kubernetes-nodes", watcher::Config::default(), nodes);
-    let warnings = watcher::Config::default().fields("type=Warning");
+    service(core, "kubernetes-nodes", all(), nodes);
+    service(core, "kubernetes-namespaces", own(), namespaces);
+    let warnings = all().fields("type=Warning");
     service(core, "kubernetes-warnings", warnings, warned);
     let ringing = Arc::clone(core);
     supervisor.service("kubernetes-alarms", Backoff::default(), move || {
@@ -50,13 +55,15 @@ pub(crate) fn spawn(core: &Arc<Core>) {
     });
 }
 
-fn service<K>(
+/// `take` gets what was listed so far, while a fresh list is read.
+fn service<K, L>(
     core: &Arc<Core>,
     name: &'static str,
     config: watcher::Config,
-    take: fn(&Arc<Core>, &mut BTreeSet<Key>, watcher::Event<K>),
+    take: fn(&Arc<Core>, &mut L, watcher::Event<K>),
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    L: Default + Send + 'static,
 {
     let core = Arc::clone(core);
     let supervisor = core.config.supervisor.clone();
@@ -65,7 +72,7 @@ fn service<K>(
         async move {
             let api: Api<K> = Api::all(core.client.clone());
             let mut events = watcher(api, config).default_backoff().boxed();
-            let mut listed = BTreeSet::new();
+            let mut listed = L::default();
             let mut failed = false;
             while let Some(event) = events.next().await {
                 match event {
@@ -144,9 +151,7 @@ fn loaded(core: &Arc<Core>, part: Part) {
     core.touch();
 }
 
-fn nodes(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Node>) {
-    // Nodes belong to no workload; what is known is compared by name alone.
-    listed.clear();
+fn nodes(core: &Arc<Core>, (): &mut (), event: watcher::Event<Node>) {
     match event {
         watcher::Event::Init => core.with(|state| state.listed_nodes.clear()),
         watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
@@ -180,8 +185,35 @@ fn nodes(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Nod
     core.touch();
 }
 
-fn warned(core: &Arc<Core>, listed: &mut BTreeSet<Key>, event: watcher::Event<Warning>) {
-    listed.clear();
+/// Namespaces of projects: only whether they are there.
+fn namespaces(
+    core: &Arc<Core>,
+    listed: &mut BTreeSet<ProjectName>,
+    event: watcher::Event<Namespace>,
+) {
+    let project = |namespace: &Namespace| {
+        let name = label(&namespace.metadata, PROJECT)?;
+        let project = ProjectName::new(name).ok()?;
+        // Labels can be copied.
+        let own = core.namespace(&project).ok()?;
+        (own == namespace.name_any()).then_some(project)
+    };
+    match event {
+        watcher::Event::Init => listed.clear(),
+        watcher::Event::InitApply(namespace) => listed.extend(project(&namespace)),
+        watcher::Event::InitDone => core.projects.keep(&std::mem::take(listed)),
+        // One that is being deleted says so to whoever makes something there.
+        watcher::Event::Apply(_) => {}
+        // Also when it has lost our label.
+        watcher::Event::Delete(namespace) => {
+            if let Some(project) = project(&namespace) {
+                core.projects.forget(&project);
+            }
+        }
+    }
+}
+
+fn warned(core: &Arc<Core>, (): &mut (), event: watcher::Event<Warning>) {
     let (watcher::Event::Apply(warning) | watcher::Event::InitApply(warning)) = event else {
         return;
     };

@@ -1,10 +1,10 @@
 //! Projects: namespaces with what stands in them from the start.
 //!
-//! Theory of operation: a namespace is made or checked once in this process's life, and again when it turns out to be
-//! gone. One that exists without this platform's label is somebody else's: nothing is put into it. A project is removed
+//! Theory of operation: a namespace is made or checked once in this process's life, and again when the watch on namespaces
+//! tells that it is gone or not ours any more, or a request finds it so. One that exists without this platform's label is somebody else's: nothing is put into it. A project is removed
 //! by removing its own objects; the namespace itself goes only when neither volumes nor other people's objects are left.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +24,7 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Resource, ResourceExt as _};
 use serde_json::json;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::client::{
     apply, apply_own, engine_error, foreign, ignore_missing, is_conflict, merge, within,
@@ -36,41 +37,70 @@ use crate::state::Core;
 /// For a namespace to be gone.
 const GONE: Duration = Duration::from_mins(2);
 
-/// What is known of projects in this process's life.
+/// What is known of projects in this process's life: of those that are there, and no others.
 #[derive(Default)]
 pub(crate) struct Projects {
-    /// Those whose namespaces were made or checked. The lock of one is held while it is made or removed.
-    made: Mutex<HashMap<ProjectName, Arc<tokio::sync::Mutex<Made>>>>,
-    /// Those in which was looked for what a former life left: once, before anything is made there.
-    swept: Mutex<HashSet<ProjectName>>,
+    known: Mutex<HashMap<ProjectName, Known>>,
     /// What their images are pulled with.
     pulls: Mutex<HashMap<ProjectName, PullCredentials>>,
 }
 
-/// Is a namespace there, as far as we know?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Made {
-    /// Not asked, or gone.
-    #[default]
-    Unknown,
-    /// It is there and ours.
-    Yes,
+#[derive(Default)]
+struct Known {
+    /// Held while the project is made or removed.
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Its namespace was made or checked, and nobody has seen it go since.
+    made: bool,
+    /// It was looked there for what a former life left: once, before anything is made.
+    swept: bool,
+}
+
+impl Known {
+    fn is_worth_keeping(&self) -> bool {
+        self.made || self.swept || Arc::strong_count(&self.turn) > 1
+    }
 }
 
 impl Projects {
-    fn of(&self, project: &ProjectName) -> Arc<tokio::sync::Mutex<Made>> {
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(project.clone()).or_default())
+    fn known(&self) -> MutexGuard<'_, HashMap<ProjectName, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// It turned out to be gone.
+    /// The right to make or remove a project.
+    async fn turn<'a>(&'a self, project: &'a ProjectName) -> Turn<'a> {
+        let turn = Arc::clone(&self.known().entry(project.clone()).or_default().turn);
+        Turn {
+            projects: self,
+            project,
+            held: Some(turn.lock_owned().await),
+        }
+    }
+
+    /// A request says that its namespace may be gone: it is looked at again before the next thing is made there.
+    pub(crate) fn doubt(&self, project: &ProjectName) {
+        if let Some(known) = self.known().get_mut(project) {
+            known.made = false;
+        }
+    }
+
+    /// Its namespace is gone, or not ours any more.
     pub(crate) fn forget(&self, project: &ProjectName) {
-        let mut all = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        all.remove(project);
+        let mut all = self.known();
+        if let Some(known) = all.get_mut(project) {
+            (known.made, known.swept) = (false, false);
+            if !known.is_worth_keeping() {
+                all.remove(project);
+            }
+        }
     }
 
-    fn swept(&self) -> MutexGuard<'_, HashSet<ProjectName>> {
-        self.swept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Every namespace of ours was read: others are gone.
+    pub(crate) fn keep(&self, there: &BTreeSet<ProjectName>) {
+        let gone = |name: &&ProjectName| !there.contains(*name);
+        let gone: Vec<ProjectName> = self.known().keys().filter(gone).cloned().collect();
+        for project in gone {
+            self.forget(&project);
+        }
     }
 
     fn pulls(&self) -> MutexGuard<'_, HashMap<ProjectName, PullCredentials>> {
@@ -78,12 +108,45 @@ impl Projects {
     }
 }
 
+/// The right to make or remove a project. What is not there is forgotten in the end.
+struct Turn<'a> {
+    projects: &'a Projects,
+    project: &'a ProjectName,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Turn<'_> {
+    fn with<T>(&self, f: impl FnOnce(&mut Known) -> T) -> T {
+        f(self
+            .projects
+            .known()
+            .entry(self.project.clone())
+            .or_default())
+    }
+
+    fn is_made(&self) -> bool {
+        self.with(|known| known.made)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut all = self.projects.known();
+        drop(self.held.take());
+        if all
+            .get(self.project)
+            .is_some_and(|known| !known.is_worth_keeping())
+        {
+            all.remove(self.project);
+        }
+    }
+}
+
 /// Makes sure that a project has its namespace, and says its name.
 pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<String, EngineError> {
     let name = core.namespace(project)?;
-    let made = core.projects.of(project);
-    let mut made = made.lock().await;
-    if *made == Made::Yes {
+    let turn = core.projects.turn(project).await;
+    if turn.is_made() {
         return Ok(name);
     }
     let namespaces: Api<Namespace> = Api::all(core.client.clone());
@@ -124,12 +187,10 @@ pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<St
     if let Some(pull) = pull {
         put_pull_secret(core, project, &name, &pull).await?;
     }
-    let is_swept = core.projects.swept().contains(project);
-    if !is_swept {
+    if !turn.with(|known| known.swept) {
         orphan::sweep(core, &name).await?;
-        core.projects.swept().insert(project.clone());
     }
-    *made = Made::Yes;
+    turn.with(|known| (known.made, known.swept) = (true, true));
     Ok(name)
 }
 
@@ -153,22 +214,18 @@ pub(crate) async fn set_pull_credentials(
     pull: &PullCredentials,
 ) -> Result<(), EngineError> {
     let name = core.namespace(project)?;
-    let made = core.projects.of(project);
-    let made = made.lock().await;
+    let turn = core.projects.turn(project).await;
     core.projects.pulls().insert(project.clone(), pull.clone());
-    match *made {
+    if !turn.is_made() {
         // It comes with the namespace.
-        Made::Unknown => Ok(()),
-        Made::Yes => {
-            let put = put_pull_secret(core, project, &name, pull).await;
-            if put.is_err() {
-                // Whoever makes sure of the project next must not take it for done.
-                drop(made);
-                core.projects.forget(project);
-            }
-            put
-        }
+        return Ok(());
     }
+    let put = put_pull_secret(core, project, &name, pull).await;
+    if put.is_err() {
+        // Whoever makes sure of the project next must not take it for done.
+        turn.with(|known| known.made = false);
+    }
+    put
 }
 
 async fn until_gone(namespaces: &Api<Namespace>, found: &Namespace) -> Result<(), EngineError> {
@@ -205,19 +262,18 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
             state.publish(&id);
         }
     });
-    let made = core.projects.of(project);
-    let mut made = made.lock().await;
+    let turn = core.projects.turn(project).await;
     core.projects.pulls().remove(project);
     let namespaces: Api<Namespace> = Api::all(core.client.clone());
     let Some(found) = namespaces.get_opt(&name).await.map_err(engine_error)? else {
-        *made = Made::Unknown;
+        turn.with(|known| (known.made, known.swept) = (false, false));
         return Ok(());
     };
     if !is_ours(&found.metadata, &core.config.platform) {
         // Nothing of ours was ever put there.
         return Ok(());
     }
-    *made = Made::Unknown;
+    turn.with(|known| known.made = false);
     if found.metadata.deletion_timestamp.is_some() {
         return until_gone(&namespaces, &found).await;
     }
@@ -249,8 +305,7 @@ pub(crate) async fn remove(core: &Arc<Core>, project: &ProjectName) -> Result<()
 /// Removes the namespace of a project that was removed, once the last of its volumes is gone.
 pub(crate) async fn sweep(core: &Arc<Core>, project: &ProjectName) -> Result<(), EngineError> {
     let name = core.namespace(project)?;
-    let made = core.projects.of(project);
-    let _made = made.lock().await;
+    let _turn = core.projects.turn(project).await;
     let namespaces: Api<Namespace> = Api::all(core.client.clone());
     let Some(found) = namespaces.get_opt(&name).await.map_err(engine_error)? else {
         return Ok(());
@@ -359,3 +414,6 @@ async fn stranger(core: &Core, namespace: &str) -> Result<Option<String>, Engine
         .first()
         .map(|secret| format!("secret {namespace}/{}", secret.name_any())))
 }
+
+#[cfg(test)]
+mod tests;

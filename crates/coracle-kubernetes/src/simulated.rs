@@ -1,0 +1,455 @@
+//! A simulated API server: objects in memory, server-side apply as a merge, watches, discovery, and faults on demand.
+//!
+//! Theory of operation: objects are kept by their path, all kinds alike; nothing is defaulted or checked, and no controller
+//! acts on anything. A change gets the next version and is told to every watch of its collection. Faults are rules over the
+//! path: what they match is not answered, answered by half, or not told.
+
+pub(crate) mod log;
+mod path;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use coracle_task::Supervisor;
+use futures::StreamExt as _;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+use crate::config::{Access, KubernetesConfig, Patience};
+use path::{Selector, Target};
+
+/// The most bytes of a request.
+const MOST: usize = 1 << 20;
+
+/// What is done to a request instead of answering it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing is ever answered.
+    Silence,
+    /// The answer begins and never ends.
+    Half,
+    /// A watch begins, and tells nothing and never ends.
+    Mute,
+}
+
+/// The simulated server.
+#[derive(Clone)]
+pub(crate) struct ApiServer {
+    pub(crate) address: SocketAddr,
+    world: Arc<World>,
+    pub(crate) supervisor: Supervisor,
+}
+
+struct World {
+    inner: Mutex<Inner>,
+    changes: broadcast::Sender<(Target, Value)>,
+    version: &'static str,
+    groups: Value,
+}
+
+#[derive(Default)]
+struct Inner {
+    revision: u64,
+    objects: BTreeMap<Target, Value>,
+    /// All that ever happened, with the version that it made.
+    history: Vec<(u64, Target, Value)>,
+    faults: Vec<(&'static str, Fault)>,
+    asked: Vec<String>,
+    logs: log::Logs,
+}
+
+/// Which version of Kubernetes is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Release {
+    /// 1.20.
+    Old,
+    /// 1.35.
+    Current,
+}
+
+impl Release {
+    /// As `/apis` answers: the groups that matter here, and their versions with the preferred one first.
+    fn groups(self) -> Value {
+        let groups: &[(&str, &[&str])] = match self {
+            Self::Old => &[
+                ("apps", &["v1"]),
+                ("batch", &["v1", "v1beta1"]),
+                ("policy", &["v1beta1"]),
+                ("discovery.k8s.io", &["v1beta1"]),
+                ("networking.k8s.io", &["v1", "v1beta1"]),
+                ("rbac.authorization.k8s.io", &["v1", "v1beta1"]),
+                ("storage.k8s.io", &["v1", "v1beta1"]),
+                ("authorization.k8s.io", &["v1", "v1beta1"]),
+                ("events.k8s.io", &["v1", "v1beta1"]),
+            ],
+            Self::Current => &[
+                ("apps", &["v1"]),
+                ("batch", &["v1"]),
+                ("policy", &["v1"]),
+                ("discovery.k8s.io", &["v1"]),
+                ("networking.k8s.io", &["v1"]),
+                ("rbac.authorization.k8s.io", &["v1"]),
+                ("storage.k8s.io", &["v1"]),
+                ("authorization.k8s.io", &["v1"]),
+                ("events.k8s.io", &["v1"]),
+                ("metrics.k8s.io", &["v1beta1"]),
+            ],
+        };
+        let group = |(name, versions): &(&str, &[&str])| {
+            let version = |v: &&str| json!({ "groupVersion": format!("{name}/{v}"), "version": v });
+            let versions: Vec<Value> = versions.iter().map(version).collect();
+            json!({ "name": name, "versions": versions, "preferredVersion": versions[0] })
+        };
+        json!({
+            "kind": "APIGroupList",
+            "apiVersion": "v1",
+            "groups": groups.iter().map(group).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl ApiServer {
+    pub(crate) async fn start(release: Release) -> Self {
+        let (changes, _) = broadcast::channel(1024);
+        let world = Arc::new(World {
+            inner: Mutex::default(),
+            changes,
+            version: match release {
+                Release::Old => "v1.20.15",
+                Release::Current => "v1.35.1",
+            },
+            groups: release.groups(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let supervisor = Supervisor::new("simulated");
+        let router = axum::Router::new()
+            .fallback(serve)
+            .with_state(Arc::clone(&world));
+        supervisor.spawn("simulated", async move {
+            axum::serve(listener, router).await.unwrap();
+        });
+        Self {
+            address,
+            world,
+            supervisor,
+        }
+    }
+
+    /// A platform on it.
+    pub(crate) fn config(&self, patience: Patience) -> KubernetesConfig {
+        config_for(self.address, &self.supervisor, patience)
+    }
+
+    /// What contains `path` is answered so from now on.
+    pub(crate) fn fault(&self, path: &'static str, fault: Fault) {
+        self.world.with(|inner| inner.faults.push((path, fault)));
+    }
+
+    pub(crate) fn mend(&self) {
+        self.world.with(|inner| inner.faults.clear());
+    }
+
+    /// What a container writes, at the path of its pod, and how a log that is followed comes.
+    pub(crate) fn log(&self, path: &str, container: &str, log: log::Log) {
+        let at = (format!("{path}/log"), container.to_owned());
+        self.world.with(|inner| inner.logs.insert(at, log));
+    }
+
+    /// Requests so far, as `METHOD PATH?QUERY`.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.world.with(|inner| inner.asked.clone())
+    }
+
+    /// The object at a path, such as `/api/v1/namespaces/shop`.
+    pub(crate) fn object(&self, path: &str) -> Option<Value> {
+        let target = Target::parse(path).unwrap();
+        self.world.with(|inner| inner.objects.get(&target).cloned())
+    }
+
+    /// Makes or changes an object, as somebody else does.
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        let target = Target::parse(path).unwrap();
+        self.world.put(target, object);
+    }
+
+    /// Deletes an object and what is in it, as somebody else does.
+    pub(crate) fn delete(&self, path: &str) {
+        self.world.delete(&Target::parse(path).unwrap());
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        self.supervisor.token().cancel();
+    }
+}
+
+/// A platform on the API server at an address.
+pub(crate) fn config_for(
+    address: SocketAddr,
+    supervisor: &Supervisor,
+    patience: Patience,
+) -> KubernetesConfig {
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{ "name": "c", "cluster": { "server": format!("http://{address}") } }],
+        "users": [{ "name": "u", "user": { "token": "t" } }],
+        "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
+    });
+    let path = std::env::temp_dir().join(format!("coracle-simulated-{}", address.port()));
+    std::fs::write(&path, config.to_string()).unwrap();
+    KubernetesConfig {
+        access: Access::Kubeconfig {
+            path,
+            context: None,
+        },
+        patience,
+        ..KubernetesConfig::new("p1", supervisor.clone())
+    }
+}
+
+impl World {
+    fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
+        f(&mut self.inner.lock().unwrap())
+    }
+
+    fn put(&self, target: Target, change: Value) -> Value {
+        self.with(|inner| {
+            inner.revision += 1;
+            let revision = inner.revision;
+            let kind = if inner.objects.contains_key(&target) {
+                "MODIFIED"
+            } else {
+                "ADDED"
+            };
+            let object = inner.objects.entry(target.clone()).or_insert_with(|| {
+                json!({ "metadata": {
+                    "name": target.name, "uid": format!("uid-{revision}"),
+                    "creationTimestamp": "2026-01-01T00:00:00Z",
+                }})
+            });
+            merge(object, change);
+            if let Some(namespace) = &target.namespace {
+                object["metadata"]["namespace"] = json!(namespace);
+            }
+            object["metadata"]["resourceVersion"] = json!(revision.to_string());
+            let object = object.clone();
+            self.tell(inner, target, json!({ "type": kind, "object": object }));
+            object
+        })
+    }
+
+    fn create(&self, mut target: Target, object: Value) -> Response {
+        target.name = object["metadata"]["name"].as_str().map(str::to_owned);
+        if self.with(|inner| inner.objects.contains_key(&target)) {
+            return status(StatusCode::CONFLICT, "AlreadyExists", "it exists");
+        }
+        axum::Json(self.put(target, object)).into_response()
+    }
+
+    /// Is an object the one that whoever deletes it means?
+    fn is_meant(&self, target: &Target, options: &[u8]) -> bool {
+        let options: Value = serde_json::from_slice(options).unwrap_or_default();
+        let uid = &options["preconditions"]["uid"];
+        self.with(|inner| match inner.objects.get(target) {
+            Some(object) => uid.is_null() || object["metadata"]["uid"] == *uid,
+            None => true,
+        })
+    }
+
+    fn delete(&self, target: &Target) -> Option<Value> {
+        self.with(|inner| {
+            let inside =
+                |other: &Target| target.resource == "namespaces" && other.namespace == target.name;
+            let gone: Vec<Target> = inner.objects.keys().cloned().collect();
+            let mut last = None;
+            for one in gone.into_iter().filter(|o| inside(o) || o == target) {
+                inner.revision += 1;
+                let mut object = inner.objects.remove(&one)?;
+                object["metadata"]["resourceVersion"] = json!(inner.revision.to_string());
+                self.tell(inner, one, json!({ "type": "DELETED", "object": object }));
+                last = Some(object);
+            }
+            last
+        })
+    }
+
+    fn tell(&self, inner: &mut Inner, target: Target, event: Value) {
+        inner
+            .history
+            .push((inner.revision, target.clone(), event.clone()));
+        let _nobody = self.changes.send((target, event));
+    }
+
+    fn list(&self, target: &Target, selector: &Selector) -> Value {
+        self.with(|inner| {
+            let items: Vec<&Value> = inner
+                .objects
+                .iter()
+                .filter(|(of, object)| target.holds(of) && selector.fits(object))
+                .map(|(_, object)| object)
+                .collect();
+            let revision = inner.revision.to_string();
+            json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": revision }, "items": items })
+        })
+    }
+
+    /// What has changed since a version, and what changes from now on.
+    fn watch(&self, target: Target, selector: Selector, since: u64) -> Response {
+        let (before, after) = self.with(|inner| {
+            let missed = inner
+                .history
+                .iter()
+                .filter(|(revision, ..)| *revision > since);
+            let missed: Vec<_> = missed
+                .map(|(_, of, event)| (of.clone(), event.clone()))
+                .collect();
+            (missed, self.changes.subscribe())
+        });
+        let after = BroadcastStream::new(after).map(Result::unwrap);
+        let all = futures::stream::iter(before).chain(after);
+        let lines = all.filter_map(move |(of, event)| {
+            let fits = target.holds(&of) && selector.fits(&event["object"]);
+            let line = fits.then(|| Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))));
+            std::future::ready(line)
+        });
+        Body::from_stream(lines).into_response()
+    }
+}
+
+/// Merges as `application/merge-patch+json` does; server-side apply comes close enough.
+fn merge(into: &mut Value, change: Value) {
+    let Value::Object(change) = change else {
+        *into = change;
+        return;
+    };
+    if !into.is_object() {
+        *into = json!({});
+    }
+    for (key, value) in change {
+        if value.is_null() {
+            into.as_object_mut().unwrap().remove(&key);
+        } else {
+            merge(&mut into[key], value);
+        }
+    }
+}
+
+fn status(code: StatusCode, reason: &str, message: &str) -> Response {
+    let body = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure",
+        "reason": reason, "message": message, "code": code.as_u16(),
+    });
+    (code, axum::Json(body)).into_response()
+}
+
+async fn serve(State(world): State<Arc<World>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let line = format!("{} {}", parts.method, parts.uri);
+    let fault = world.with(|inner| {
+        inner.asked.push(line.clone());
+        let found = inner.faults.iter().find(|(path, _)| line.contains(path));
+        found.map(|(_, fault)| *fault)
+    });
+    let nothing = futures::stream::pending::<Result<Bytes, Infallible>>();
+    match fault {
+        Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Mute) => return Body::from_stream(nothing).into_response(),
+        Some(Fault::Half) => {
+            let half = futures::stream::iter([Ok(Bytes::from_static(b"{\"kind\":"))]);
+            return Body::from_stream(half.chain(nothing)).into_response();
+        }
+        None => {}
+    }
+    match parts.uri.path() {
+        "/version" => {
+            let version = json!({
+                "gitVersion": world.version, "major": "1", "minor": "x", "gitCommit": "", "gitTreeState": "",
+                "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
+            });
+            return axum::Json(version).into_response();
+        }
+        "/apis" => return axum::Json(world.groups.clone()).into_response(),
+        _ => {}
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    if parts.uri.path().ends_with("/log") {
+        return match world.with(|inner| log::answer(&inner.logs, parts.uri.path(), query)) {
+            Some(answer) => answer,
+            None => status(StatusCode::NOT_FOUND, "NotFound", "no such log"),
+        };
+    }
+    let Some(target) = Target::parse(parts.uri.path()) else {
+        return status(StatusCode::NOT_FOUND, "NotFound", "no such path");
+    };
+    let body = axum::body::to_bytes(body, MOST).await.unwrap();
+    let missing = || {
+        status(
+            StatusCode::NOT_FOUND,
+            "NotFound",
+            &format!("{line}: not found"),
+        )
+    };
+    match (&parts.method, &target.name) {
+        (&Method::GET, None) if query.contains("watch=true") => {
+            let since = query
+                .split('&')
+                .find_map(|p| p.strip_prefix("resourceVersion="));
+            let since = since.and_then(|n| n.parse().ok()).unwrap_or_default();
+            world.watch(target, Selector::of(query), since)
+        }
+        (&Method::GET, None) => {
+            axum::Json(world.list(&target, &Selector::of(query))).into_response()
+        }
+        (&Method::GET, Some(_)) => match world.with(|inner| inner.objects.get(&target).cloned()) {
+            Some(object) => axum::Json(object).into_response(),
+            None => missing(),
+        },
+        (&Method::PATCH, Some(_)) => {
+            let there = world.with(|inner| {
+                let space = target
+                    .in_namespace()
+                    .is_none_or(|n| inner.objects.contains_key(&n));
+                (space, inner.objects.contains_key(&target))
+            });
+            let applies = parts.headers["content-type"] == "application/apply-patch+yaml";
+            match there {
+                (true, true) => {}
+                (true, false) if applies => {}
+                _ => return missing(),
+            }
+            axum::Json(world.put(target, serde_json::from_slice(&body).unwrap())).into_response()
+        }
+        (&Method::POST, None) => {
+            let mut object: Value = serde_json::from_slice(&body).unwrap();
+            let Value::Object(text) = object["stringData"].take() else {
+                return world.create(target, object);
+            };
+            for (key, value) in text {
+                let bytes = value.as_str().unwrap_or_default();
+                object["data"][key] = json!(BASE64_STANDARD.encode(bytes));
+            }
+            world.create(target, object)
+        }
+        (&Method::DELETE, Some(_)) if !world.is_meant(&target, &body) => status(
+            StatusCode::CONFLICT,
+            "Conflict",
+            "the uid in the precondition is another",
+        ),
+        (&Method::DELETE, Some(_)) => match world.delete(&target) {
+            Some(object) => axum::Json(object).into_response(),
+            None => missing(),
+        },
+        _ => status(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", &line),
+    }
+}
