@@ -36,6 +36,8 @@ pub(crate) const NAME_PREFIX: &str = "name.coracle.io/";
 pub(crate) const FACTS: &str = "coracle.io/facts";
 /// On a Deployment, Job or pod: on its way out since this moment (RFC 3339).
 pub(crate) const STOPPING: &str = "coracle.io/stopping-since";
+/// On a pod that is being deleted: its kubelet was reminded of that at this moment (RFC 3339).
+pub(crate) const REMINDED: &str = "coracle.io/reminded-at";
 /// On a Deployment: the number of replicas that we gave it.
 pub(crate) const REPLICAS: &str = "coracle.io/replicas";
 /// On a namespace: its project was removed at this moment, and only its volumes are left.
@@ -250,7 +252,12 @@ pub(crate) fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str
 
 /// Since when an object is on its way out.
 pub(crate) fn stopping_since(meta: &ObjectMeta) -> Option<DateTime<Utc>> {
-    let text = annotation(meta, STOPPING)?;
+    marked_at(meta, STOPPING)
+}
+
+/// The moment in an annotation.
+pub(crate) fn marked_at(meta: &ObjectMeta, mark: &str) -> Option<DateTime<Utc>> {
+    let text = annotation(meta, mark)?;
     let at = DateTime::parse_from_rfc3339(text);
     // A moment that somebody made unreadable is one that is over: it must not keep the pod for ever.
     Some(at.map_or(DateTime::UNIX_EPOCH, |at| at.with_timezone(&Utc)))

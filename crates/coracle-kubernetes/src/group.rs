@@ -17,7 +17,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::changed::{Change, changed};
-use crate::facts::{ATTACHED, Facts, SET, annotation, label, moment, stopping_since};
+use crate::facts::{
+    ATTACHED, Facts, REMINDED, SET, annotation, label, marked_at, moment, stopping_since,
+};
 use crate::phase;
 use crate::plan::{JobView, PodView, SetView, View};
 use crate::state::Part;
@@ -161,6 +163,7 @@ impl Group {
                     .map(moment)
                     .unwrap_or_default(),
                 lost: lost(&pod.live, &answers),
+                overdue: overdue(&pod.live, &answers),
             }
         });
         View {
@@ -207,6 +210,23 @@ fn lost(pod: &Pod, answers: &impl Fn(&str) -> bool) -> Option<DateTime<Utc>> {
     let mut volumes = spec.volumes.iter().flatten();
     let writes = volumes.any(|volume| volume.persistent_volume_claim.is_some());
     (!writes && !answers(node)).then(|| end + UNHEARD)
+}
+
+/// Beyond its grace, until a kubelet is reminded of a pod that is being deleted for the first time.
+const LATE: chrono::Duration = chrono::Duration::seconds(5);
+
+/// From when on the kubelet is reminded of a pod that is being deleted. Kubelets before 1.22 forget a deletion that comes
+/// while the container is being started, until they look at the pod by themselves 60 to 90 s later: a successor that is not
+/// wanted any more dies at just that moment whenever a workload is made smaller. Any change of the pod makes them look.
+fn overdue(pod: &Pod, answers: &impl Fn(&str) -> bool) -> Option<DateTime<Utc>> {
+    let end = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
+    let node = pod.spec.as_ref()?.node_name.as_deref()?;
+    if !answers(node) {
+        return None;
+    }
+    // Twice as late each time: what ends slowly for another reason is left in peace.
+    let late = marked_at(&pod.metadata, REMINDED).map_or(LATE, |at| (at - end).max(LATE) * 2);
+    end.checked_add_signed(late)
 }
 
 /// Is somebody attached to a Job?

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::client::{self, apply, apply_own, engine_error, is_conflict, is_missing, within};
 use crate::discovery;
-use crate::facts::{NAME_PREFIX, SET};
+use crate::facts::{NAME_PREFIX, REMINDED, SET};
 use crate::group::{Group, Kept};
 use crate::intake::From;
 use crate::naming;
@@ -48,7 +48,7 @@ async fn ground(core: &Arc<Core>, workload: &Workload) -> Result<String, EngineE
 fn forget_ground(core: &Core, workload: &Workload, error: &EngineError) {
     let text = error.to_string();
     if text.contains("not found") || text.contains("being terminated") {
-        core.projects.forget(&workload.id.project);
+        core.projects.doubt(&workload.id.project);
     }
 }
 
@@ -230,6 +230,32 @@ pub(crate) async fn leave(
     let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
     match client::merge(&api, name, &change).await {
         Ok(pod) => {
+            core.take(pod, From::Answer);
+            Ok(())
+        }
+        Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
+        Err(error) => Err(engine_error(error)),
+    }
+}
+
+/// Changes something on a pod that is being deleted, so that its kubelet looks at it.
+pub(crate) async fn remind(
+    core: &Arc<Core>,
+    id: &WorkloadId,
+    name: &str,
+) -> Result<(), EngineError> {
+    let Some(live) = live::<Pod>(core, id, name) else {
+        return Ok(());
+    };
+    let (_, now) = stopping_now();
+    let change = json!({ "metadata": {
+        "uid": live.metadata.uid,
+        "annotations": { REMINDED: now },
+    }});
+    let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
+    match client::merge(&api, name, &change).await {
+        Ok(pod) => {
+            tracing::info!(pod = name, "its kubelet is reminded that it is to end");
             core.take(pod, From::Answer);
             Ok(())
         }

@@ -63,6 +63,8 @@ pub(crate) struct PodView {
     pub(crate) created: DateTime<Utc>,
     /// Its node does not answer: from this moment on nobody waits any more for the node to say that the pod has ended.
     pub(crate) lost: Option<DateTime<Utc>>,
+    /// It is being deleted and its node answers: from this moment on its kubelet is reminded of it.
+    pub(crate) overdue: Option<DateTime<Utc>>,
 }
 
 /// All that there is of a workload.
@@ -92,6 +94,8 @@ pub(crate) enum Step {
     DeletePod(String),
     /// Strike a pod off whose node does not answer.
     StrikeOff(String),
+    /// Make a kubelet look at a pod that should have ended long since.
+    Remind(String),
     /// Make the bare pod.
     MakePod,
     /// Make the Job.
@@ -196,8 +200,15 @@ pub(crate) fn plan(wished: Option<Wished>, view: &View, now: DateTime<Utc>) -> P
     plan
 }
 
-/// Pods that are on their way out alone.
+/// Pods that are on their way out alone, and those that should be gone by now.
 fn go_on(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
+    for pod in &view.pods {
+        match pod.overdue {
+            Some(at) if at <= now => plan.push(Step::Remind(pod.name.clone())),
+            Some(at) => plan.wake_at(at),
+            None => {}
+        }
+    }
     for pod in view.pods.iter().filter(|pod| !pod.deleting) {
         let Some(since) = pod.leaving else { continue };
         match waits_until(pod, since, now) {

@@ -241,6 +241,7 @@ async fn perform(
             (Step::StrikeOff(pod), _) => {
                 operate::delete::<Pod>(core, id, pod, End::Unheard).await?
             }
+            (Step::Remind(pod), _) => operate::remind(core, id, pod).await?,
         }
     }
     if let Some(workload) = workload {

@@ -34,6 +34,7 @@ fn pod(name: &str, set: &str, generation: u64, ready: bool) -> PodView {
         drain: Duration::from_secs(30),
         created: at(0),
         lost: None,
+        overdue: None,
     }
 }
 
@@ -43,6 +44,24 @@ fn run(replicas: u32, generation: u64, view: &View) -> Vec<Step> {
         generation,
     };
     plan(Some(wished), view, at(10)).steps
+}
+
+/// Whatever is wished, and though nothing is: a kubelet that has forgotten is reminded, when it is time.
+#[test]
+fn a_pod_that_should_have_ended_is_reminded_of_it() {
+    let mut late = pod("a", "web-g1", 1, false);
+    late.deleting = true;
+    late.overdue = Some(at(11));
+    let mut view = View {
+        sets: vec![set("web-g1", 1, 0)],
+        pods: vec![late],
+        ..View::default()
+    };
+    let waits = plan(None, &view, at(10));
+    assert_eq!((waits.steps, waits.wake), (vec![], Some(at(11))));
+    view.pods[0].overdue = Some(at(10));
+    assert_eq!(plan(None, &view, at(10)).steps, [Step::Remind("a".into())]);
+    assert!(run(1, 1, &view).contains(&Step::Remind("a".into())));
 }
 
 #[test]
