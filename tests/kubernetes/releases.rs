@@ -116,7 +116,7 @@ async fn bad_releases_change_nothing_for_users() {
     dockerfile(r#"["no-such-program"]"#);
     let missing = cluster.push(&source, "shop", "missing");
     let refused = cluster.deploy("shop", &missing).await;
-    refused.refused_with(1, &["command", "not found"]);
+    refused.refused_with(1, &["no-such-program", "not found"]);
     let nowhere = format!("{}/{}/shop:nowhere", cluster.listen(), cluster.project());
     let refused = cluster.deploy("shop", &nowhere).await;
     refused.refused_with(1, &["nowhere"]);

@@ -112,6 +112,9 @@ fn started_at(state: &ContainerState) -> Option<chrono::DateTime<chrono::Utc>> {
             .as_ref()
             .and_then(|t| t.started_at.as_ref())
     };
+    if state.terminated.as_ref().is_some_and(never_ran) {
+        return None;
+    }
     let at = running.or_else(ended).map(moment)?;
     // What could not be started says the year 1970.
     (at.timestamp() > 0).then_some(at)
@@ -123,9 +126,25 @@ fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
     now.or_else(|| container.last_state.as_ref()?.terminated.as_ref())
 }
 
-/// How its command last ended.
+/// Could its command not even be started? As dockershim, and as containerd and CRI-O call it.
+fn never_ran(ended: &ContainerStateTerminated) -> bool {
+    matches!(
+        ended.reason.as_deref(),
+        Some("ContainerCannotRun" | "StartError")
+    )
+}
+
+fn runs_once(pod: &Pod) -> bool {
+    let spec = pod.spec.as_ref();
+    spec.and_then(|spec| spec.restart_policy.as_deref()) == Some("Never")
+}
+
+/// How its command last ended. What never ran has not ended, though the runtime gives it a status; what runs once has.
 pub(crate) fn exit(pod: &Pod) -> Option<Exit> {
     let ended = terminated(pod)?;
+    if never_ran(ended) && !runs_once(pod) {
+        return None;
+    }
     let stopped = pod.metadata.deletion_timestamp.is_some()
         && container(pod).is_some_and(|c| {
             c.state
@@ -150,6 +169,9 @@ fn ended(pod: &Pod) -> String {
         return "it ended".to_owned();
     };
     let message = state.message.as_deref().map(str::trim).unwrap_or_default();
+    if never_ran(state) && !message.is_empty() {
+        return format!("it cannot be started: {}", start_error(message));
+    }
     match (state.reason.as_deref(), state.exit_code) {
         (Some("OOMKilled"), _) => {
             let limit = memory_limit(pod).map(|bytes| format!(" of {}", ByteSize(bytes)));
@@ -157,9 +179,6 @@ fn ended(pod: &Pod) -> String {
                 "it used up its memory{} and was killed",
                 limit.unwrap_or_default()
             )
-        }
-        (Some("ContainerCannotRun" | "StartError"), _) if !message.is_empty() => {
-            format!("it cannot be started: {}", start_error(message))
         }
         (_, 127) => "its command was not found in the image (exit status 127)".to_owned(),
         (_, 126) => "its command cannot be executed (exit status 126)".to_owned(),
@@ -170,13 +189,21 @@ fn ended(pod: &Pod) -> String {
     }
 }
 
-/// What of a failed start a person must read: the runtime's message without the layers around it.
-fn start_error(message: &str) -> &str {
-    let message = message.trim_end_matches(": unknown");
-    match message.find("exec: \"") {
-        Some(at) => &message[at..],
-        None => message,
-    }
+/// What of a failed start a person must read: the runtime's message without the layers around it. runc's words begin with
+/// `exec: "COMMAND":`, crun's are ``executable file `COMMAND` not found``; CRI-O quotes either once more.
+fn start_error(message: &str) -> String {
+    let message = message.replace("\\\"", "\"");
+    let message = message.trim().trim_end_matches(": unknown");
+    let begins = ["exec: \"", "executable file `"];
+    let begins = begins.iter().find_map(|words| message.find(words));
+    let words = begins.map_or(message, |at| &message[at..]);
+    let quoted = words.matches('"').count() % 2 == 1;
+    let words = if quoted {
+        words.trim_end_matches('"')
+    } else {
+        words
+    };
+    words.trim_end_matches(": unknown").to_owned()
 }
 
 /// The most memory that its container may use.
@@ -221,7 +248,10 @@ fn phase(pod: &Pod, facts: &Facts, beside: Beside<'_>) -> (PodPhase, Option<Stri
     if let Some(waiting) = &state.waiting {
         return waits(pod, facts, waiting, beside.warning);
     }
-    if state.terminated.is_some() && !facts.kind.is_task() {
+    if let Some(state) = state.terminated.as_ref().filter(|_| !facts.kind.is_task()) {
+        if never_ran(state) {
+            return (PodPhase::Failed, Some(ended(pod)));
+        }
         return (
             PodPhase::Pending,
             Some(format!("{}; it is started again", ended(pod))),
@@ -305,6 +335,9 @@ fn waits(
     let message = waiting.message.as_deref().unwrap_or_default().trim();
     let image = &facts.image;
     let reason = match waiting.reason.as_deref().unwrap_or_default() {
+        "CrashLoopBackOff" if terminated(pod).is_some_and(never_ran) => {
+            return (PodPhase::Failed, Some(ended(pod)));
+        }
         "CrashLoopBackOff" => format!("{}; it is started again after a pause", ended(pod)),
         "ErrImagePull"
         | "ImagePullBackOff"

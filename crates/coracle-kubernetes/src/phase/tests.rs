@@ -136,6 +136,66 @@ fn what_cannot_run_says_why() {
     assert!(reason.contains("status 3"), "{reason}");
 }
 
+/// As Kubernetes shows a command that the image does not have, by runtime: from the start on, and between two tries.
+#[test]
+fn a_command_that_is_missing_is_named() {
+    let runc = r#"exec: "no-such": executable file not found in $PATH"#;
+    let shim = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process";
+    let dockershim = format!(
+        "OCI runtime create failed: container_linux.go:367: starting container process caused: {runc}: unknown"
+    );
+    let containerd = format!("failed to create containerd task: {shim}: {runc}: unknown");
+    let quoted = runc.replace('"', r#"\""#);
+    let crio = format!(
+        r#"container create failed: time="2026-11-23T10:00:05Z" level=error msg="runc create failed: unable to start container process: {quoted}""#
+    );
+    let crun = "container create failed: executable file `no-such` not found in $PATH: No such file or directory";
+    let waiting = [
+        (
+            "RunContainerError",
+            format!("failed to start container \"0a\": Error response from daemon: {dockershim}"),
+        ),
+        ("RunContainerError", containerd.clone()),
+        ("CreateContainerError", crio),
+        ("CreateContainerError", crun.to_owned()),
+    ];
+    for (reason, message) in waiting {
+        let state = json!({ "waiting": { "reason": reason, "message": message } });
+        let (phase, words) = plain(container(state, json!({})));
+        assert_eq!(phase, PodPhase::Failed, "{words}");
+        assert!(
+            words.contains("no-such") && words.contains("not found"),
+            "{words}"
+        );
+        assert!(words.len() < 100 && !words.contains("level="), "{words}");
+    }
+    for (reason, code, message, started) in [
+        (
+            "ContainerCannotRun",
+            127,
+            dockershim,
+            "2026-11-23T10:00:05Z",
+        ),
+        ("StartError", 128, containerd, "1970-01-01T00:00:00Z"),
+    ] {
+        let ended = json!({ "terminated": {
+            "reason": reason, "exitCode": code, "message": message, "startedAt": started,
+        }});
+        let again = container(
+            json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } }),
+            json!({ "restartCount": 2, "lastState": ended }),
+        );
+        for status in [again, container(ended, json!({}))] {
+            let told = observed(&pod(status), &facts(PodKind::Replicated), Beside::default());
+            let status = told.unwrap().status;
+            assert_eq!(status.phase, PodPhase::Failed, "{status:?}");
+            assert!(status.reason.as_ref().unwrap().contains(runc), "{status:?}");
+            // It has not ended, because it never ran: what is told of its end would hide the command's name.
+            assert_eq!((status.exit, status.started), (None, None));
+        }
+    }
+}
+
 #[test]
 fn how_a_task_ended_is_told() {
     let ended = |code: i32, why: &str, phase: &str| {
