@@ -4,6 +4,7 @@
 
 use std::sync::LazyLock;
 
+use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use coracle_model::env::Secret;
 use tokio::sync::Semaphore;
@@ -16,12 +17,8 @@ const LENGTH: std::ops::RangeInclusive<usize> = 8..=1024;
 
 /// A hash of no user's password: only its cost counts. Made once, since making it for each unknown name would take
 /// twice the time that a known one takes, and so tell which names exist.
-static NOBODY: LazyLock<String> = LazyLock::new(|| {
-    Argon2::default()
-        .hash_password(b"nobody")
-        .map(|hash| hash.to_string())
-        .unwrap_or_default()
-});
+static NOBODY: LazyLock<Option<PasswordHash>> =
+    LazyLock::new(|| Argon2::default().hash_password(b"nobody").ok());
 
 /// Why a password was refused or could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -56,28 +53,73 @@ pub async fn hash_password(password: Secret) -> Result<String, PasswordError> {
     .map_err(|_panic| PasswordError::Hash)?
 }
 
-/// Is it the password of this hash? Without a hash (no such user) it takes as long and is not.
+/// Is it the password of this hash? Without a hash (no such user), and with one that no password has (a user who was imported
+/// and got none yet), it takes as long and is not.
 pub(crate) async fn verify_password(password: Secret, hash: Option<String>) -> bool {
     let Ok(_permit) = AT_ONCE.acquire().await else {
         return false;
     };
-    let checked = tokio::task::spawn_blocking(move || {
-        let known = hash.is_some();
-        let hash = match hash {
-            Some(hash) => hash,
-            None => NOBODY.clone(),
-        };
-        Argon2::default()
-            .verify_password(password.expose().as_bytes(), hash.as_str())
-            .is_ok()
-            && known
-    });
+    let derive = |password: &[u8], hash: &PasswordHash| {
+        Argon2::default().verify_password(password, hash).is_ok()
+    };
+    let checked =
+        tokio::task::spawn_blocking(move || is_password(&password, hash.as_deref(), derive));
     checked.await.unwrap_or(false)
+}
+
+/// Asks `derive`, which is what takes time, once, whatever the hash is.
+fn is_password(
+    password: &Secret,
+    hash: Option<&str>,
+    derive: impl FnOnce(&[u8], &PasswordHash) -> bool,
+) -> bool {
+    // Made whoever is asked for, so that the first time for nobody takes no longer.
+    let Some(nobody) = NOBODY.as_ref() else {
+        return false;
+    };
+    let known = hash
+        .and_then(|hash| PasswordHash::new(hash).ok())
+        .filter(|hash| hash.algorithm == nobody.algorithm)
+        .filter(|hash| hash.salt.is_some() && hash.hash.is_some());
+    let right = derive(
+        password.expose().as_bytes(),
+        known.as_ref().unwrap_or(nobody),
+    );
+    right && known.is_some()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn every_login_derives_once_and_as_much() {
+        let own = hash_password(Secret::new("correct horse")).await.unwrap();
+        let without_hash = own.rsplit_once('$').unwrap().0.to_owned();
+        let without_salt = without_hash.rsplit_once('$').unwrap().0.to_owned();
+        let other = own.replace("argon2id", "scrypt");
+        for (hash, password, is_it) in [
+            (Some(own.as_str()), "correct horse", true),
+            (Some(own.as_str()), "battery staple", false),
+            (None, "nobody", false),
+            // A user who was imported.
+            (Some("none"), "none", false),
+            (Some("none"), "nobody", false),
+            (Some(""), "", false),
+            (Some(without_hash.as_str()), "correct horse", false),
+            (Some(without_salt.as_str()), "correct horse", false),
+            (Some(other.as_str()), "correct horse", false),
+        ] {
+            let mut derived = Vec::new();
+            let known = is_password(&Secret::new(password), hash, |password, hash| {
+                derived.push(hash.params.to_string());
+                Argon2::default().verify_password(password, hash).is_ok()
+            });
+            assert_eq!(known, is_it, "{hash:?}");
+            let cost = PasswordHash::new(&own).unwrap().params.to_string();
+            assert_eq!(derived, [cost], "{hash:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_hash_knows_its_password_only() {

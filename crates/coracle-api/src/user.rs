@@ -1,10 +1,14 @@
 //! Users.
 
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use coracle_control::journal::Actor;
 use coracle_control::objects::new_uid;
 use coracle_control::user::Credential;
+use coracle_control::vault::write_private;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
 use coracle_model::name::UserName;
@@ -178,41 +182,97 @@ pub(crate) async fn set_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes the first administrator, `admin`, unless there is a user already. Returns the password when it was
-/// made up here, so that it can be shown once.
+/// Where the first administrator's password comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FirstPassword {
+    /// Somebody chose it.
+    Given(Secret),
+    /// It is made up, and kept in this file until somebody was shown it.
+    MadeUp(PathBuf),
+}
+
+/// What [`ensure_admin`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstAdmin {
+    /// There were users.
+    AlreadyThere,
+    /// It made the administrator.
+    Made,
+}
+
+/// Makes the first administrator, `admin`, unless there is a user already. A password that is made up is in its file before
+/// the user is there: what was cut off in between is done anew, and there is never a user whose password nobody knows.
 ///
 /// # Errors
-/// [`OperationError::Invalid`] for a given password that is too short.
+/// [`OperationError::Invalid`] for a given password that is too short, [`OperationError::Io`] when the file cannot be written.
 pub async fn ensure_admin(
     control: &Control,
-    given: Option<Secret>,
-) -> Result<Option<Secret>, OperationError> {
+    password: FirstPassword,
+) -> Result<FirstAdmin, OperationError> {
+    let name = UserName::new("admin")?;
     if !control.users().await?.is_empty() {
-        return Ok(None);
+        if let FirstPassword::MadeUp(file) = &password {
+            remove_outdated(control, &name, file).await?;
+        }
+        return Ok(FirstAdmin::AlreadyThere);
     }
-    let made_up = given.is_none();
-    // 80 bits, easy to type.
-    let password = given.unwrap_or_else(|| Secret::new(readable(&new_uid())));
-    let hash = hash_password(password.clone())
+    let (chosen, file) = match password {
+        FirstPassword::Given(chosen) => (chosen, None),
+        // 80 bits, easy to type.
+        FirstPassword::MadeUp(file) => (Secret::new(readable(&new_uid())), Some(file)),
+    };
+    let hash = hash_password(chosen.clone())
         .await
         .map_err(|error| OperationError::invalid("CORACLE_ADMIN_PASSWORD", error.to_string()))?;
-    let name = UserName::new("admin")?;
+    if let Some(file) = &file {
+        write_private(file, chosen.expose().as_bytes()).map_err(|source| OperationError::Io {
+            what: "the file for the administrator's first password cannot be written",
+            source,
+        })?;
+    }
     let spec = UserSpec {
         role: Role::Admin,
         projects: ProjectScope::All,
     };
+    let actor = Actor::Platform("first start");
     match control
-        .create_user(
-            &name,
-            spec,
-            &Credential { hash },
-            &Actor::Platform("first start"),
-        )
+        .create_user(&name, spec, &Credential { hash }, &actor)
         .await
     {
-        Ok(_) => Ok(made_up.then_some(password)),
-        Err(OperationError::AlreadyExists { .. }) => Ok(None),
+        Ok(_) => Ok(FirstAdmin::Made),
+        Err(OperationError::AlreadyExists { .. }) => {
+            // Another control plane made it, with another password.
+            if let Some(file) = &file {
+                remove_outdated(control, &name, file).await?;
+            }
+            Ok(FirstAdmin::AlreadyThere)
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// Removes the file when what is in it is not the administrator's password (any more).
+async fn remove_outdated(
+    control: &Control,
+    admin: &UserName,
+    file: &std::path::Path,
+) -> Result<(), OperationError> {
+    let failed = |source| OperationError::Io {
+        what: "the file with the administrator's first password cannot be read or removed",
+        source,
+    };
+    let kept = match std::fs::read_to_string(file) {
+        Ok(kept) => Secret::new(kept),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let hash = control.credential(admin).await?.map(|known| known.hash);
+    if verify_password(kept, hash).await {
+        return Ok(());
+    }
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(error)),
+        _ => Ok(()),
     }
 }
 

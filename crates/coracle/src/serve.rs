@@ -10,7 +10,9 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use coracle_api::{ApiState, Authentication, PlatformCredential, RegistryAccess};
+use coracle_api::{
+    ApiState, Authentication, FirstAdmin, FirstPassword, PlatformCredential, RegistryAccess,
+};
 use coracle_control::Control;
 use coracle_control::objects::Objects;
 use coracle_control::platform::{Platform as Common, PlatformError};
@@ -388,20 +390,20 @@ fn control_settings(
 /// At the very first start there is an administrator to be made. A password that was made up is left for whoever
 /// started the platform in a file of their own: a log is read by too many.
 async fn ensure_admin(data: &DataDir, control: &Control) -> Result<(), NotOpen> {
-    let given = env_vars::read(env_vars::ADMIN_PASSWORD).map(Secret::new);
-    let made = coracle_api::ensure_admin(control, given)
+    let path = data.first_password();
+    let password = match env_vars::read(env_vars::ADMIN_PASSWORD) {
+        Some(given) => FirstPassword::Given(Secret::new(given)),
+        None => FirstPassword::MadeUp(path.clone()),
+    };
+    let made_up = matches!(password, FirstPassword::MadeUp(_));
+    let admin = coracle_api::ensure_admin(control, password)
         .await
         .map_err(|error| NotOpen::of_operation("the administrator cannot be made", &error))?;
-    let Some(password) = made else {
-        return Ok(());
-    };
-    let path = data.first_password();
-    coracle_control::vault::write_private(&path, password.expose().as_bytes()).map_err(
-        |error| CliError::caused(format!("{} cannot be written", path.display()), &error),
-    )?;
-    tracing::info!(
-        file = %path.display(),
-        "the first password of user admin is in this file: read it, then delete it"
-    );
+    if made_up && admin == FirstAdmin::Made {
+        tracing::info!(
+            file = %path.display(),
+            "the first password of user admin is in this file: read it, then delete it"
+        );
+    }
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! Logging in and out.
 
-use coracle_api::hash_password;
+use std::os::unix::fs::PermissionsExt as _;
+
+use coracle_api::{FirstAdmin, FirstPassword, ensure_admin, hash_password};
 use coracle_control::journal::Actor;
 use coracle_control::user::Credential;
 use coracle_model::env::Secret;
@@ -8,7 +10,7 @@ use coracle_model::user::{ProjectScope, Role, UserSpec};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Platform};
+use crate::support::{Answer, Options, Platform, WriteBudget};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -220,18 +222,87 @@ async fn a_new_password_ends_all_sessions() {
 #[tokio::test]
 async fn the_first_administrator_is_made_once() {
     let platform = Platform::new().await;
-    let made = coracle_api::ensure_admin(&platform.control, None)
-        .await
-        .unwrap();
-    let password = made.unwrap();
-    let session = secret(&log_in(&platform, "admin", password.expose()).await);
+    let file = platform.data.join("run/first-password");
+    let made_up = FirstPassword::MadeUp(file.clone());
+    let made = ensure_admin(&platform.control, made_up.clone()).await;
+    assert_eq!(made.unwrap(), FirstAdmin::Made);
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let password = std::fs::read_to_string(&file).unwrap();
+    let session = secret(&log_in(&platform, "admin", &password).await);
     let admin = platform.bearing(&session);
     assert_eq!(admin.get("session").await.ok(200)["role"], "admin");
-    let again = coracle_api::ensure_admin(&platform.control, Some(Secret::new("something else")))
-        .await
-        .unwrap();
-    assert!(again.is_none());
+    for again in [
+        made_up.clone(),
+        FirstPassword::Given(Secret::new("something else")),
+    ] {
+        let again = ensure_admin(&platform.control, again).await;
+        assert_eq!(again.unwrap(), FirstAdmin::AlreadyThere);
+    }
     log_in(&platform, "admin", "something else")
         .await
         .problem(401, "unauthenticated");
+    // It is kept until somebody was shown it, or it is not the password any more.
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), password);
+    let change = json!({"password": "another one", "current": password});
+    admin.put("users/admin/password", &change).await.ok(204);
+    ensure_admin(&platform.control, made_up).await.unwrap();
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_first_start_that_is_cut_off_anywhere_leaves_no_administrator_without_a_known_password() {
+    let mut cut_off = 0;
+    for writes in 0.. {
+        let budget = WriteBudget::default();
+        let platform = Platform::with(Options {
+            writes: Some(budget.clone()),
+            ..Options::default()
+        })
+        .await;
+        let file = platform.data.join("run/first-password");
+        let made_up = FirstPassword::MadeUp(file.clone());
+        budget.set(writes);
+        let first = ensure_admin(&platform.control, made_up.clone()).await;
+        let spent = budget.is_spent();
+        budget.lift();
+        cut_off += usize::from(first.is_err());
+        // The process that was cut off starts again.
+        ensure_admin(&platform.control, made_up).await.unwrap();
+        let password = std::fs::read_to_string(&file).unwrap();
+        secret(&log_in(&platform, "admin", &password).await);
+        if !spent {
+            break;
+        }
+    }
+    assert!(cut_off > 0);
+    // Where the file cannot be written, no user is made.
+    let platform = Platform::new().await;
+    std::fs::write(platform.data.join("run"), "no folder").unwrap();
+    let file = platform.data.join("run/first-password");
+    let failed = ensure_admin(&platform.control, FirstPassword::MadeUp(file)).await;
+    failed.unwrap_err();
+    assert_eq!(platform.control.users().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn of_two_control_planes_that_start_at_once_one_has_the_first_password() {
+    let platform = Platform::new().await;
+    let files = ["one", "two"].map(|name| platform.data.join(name));
+    let start = |file: &std::path::PathBuf| {
+        ensure_admin(&platform.control, FirstPassword::MadeUp(file.clone()))
+    };
+    let (one, two) = tokio::join!(start(&files[0]), start(&files[1]));
+    let made = [one.unwrap(), two.unwrap()];
+    let kept = files.each_ref().map(|file| file.exists());
+    assert_eq!(made.map(|made| made == FirstAdmin::Made), kept);
+    let kept: Vec<_> = files.iter().filter(|file| file.exists()).collect();
+    assert_eq!(kept.len(), 1);
+    let password = std::fs::read_to_string(kept[0]).unwrap();
+    secret(&log_in(&platform, "admin", &password).await);
+    // What a kill left of the other goes at its next start.
+    let left = &files[usize::from(made[0] == FirstAdmin::Made)];
+    std::fs::write(left, "a password of nobody").unwrap();
+    start(left).await.unwrap();
+    assert!(!left.exists());
 }
