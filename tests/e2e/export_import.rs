@@ -131,8 +131,31 @@ async fn a_platform_moves_to_another_and_back() {
     }
     let passphrase = files.path("passphrase");
     let import = ["import", file.as_str(), "--passphrase-file", &passphrase];
-    let check = [&import[..], &["--check"]].concat();
+    let check = [&import[..], &["--dry-run"]].concat();
     assert!(here.coracle(&check).await.ok().contains("created"));
+    // For scripts: either comes from standard input, and not both.
+    let archive = std::fs::read(&file).unwrap();
+    let piped = ["import", "-", "--check", "--passphrase-file", &passphrase];
+    let piped = here.coracle_with(&piped, &archive).await;
+    assert!(piped.ok().contains("created"), "{piped}");
+    let told = ["import", &file, "--check", "--passphrase-file", "-"];
+    let told = here.coracle_with(&told, b"correct horse battery\n").await;
+    assert!(told.ok().contains("created"), "{told}");
+    let both = ["import", "-", "--passphrase-file", "-"];
+    let both = here.coracle_with(&both, &archive).await;
+    both.refused_with(both.code.unwrap(), &["standard input"]);
+    // Without secrets it needs no passphrase, and says what that means.
+    let open = files.path("open");
+    let exported = here.coracle(&["export", &open]).await;
+    exported.ok();
+    let check = here.coracle(&["import", &open, "--check"]).await;
+    check.ok();
+    for said in [&exported, &check] {
+        assert!(said.stderr.contains("nobody vouches"), "{said}");
+    }
+    let relied = ["import", &open, "--passphrase-file", &passphrase];
+    let relied = here.coracle(&relied).await;
+    relied.refused_with(relied.code.unwrap(), &["nobody vouches"]);
     assert_eq!(
         here.coracle(&["apps", "--output", "json"]).await.json(),
         nothing

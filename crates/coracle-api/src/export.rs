@@ -13,13 +13,12 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use coracle_control::archive::seal;
+use coracle_control::archive::seal::Seal;
 use coracle_control::archive::{
     APPS_FOLDER, AppRecord, BlobRecord, HEADER_FILE, Header, ImageRecord, ManifestRecord,
     PROJECTS_FILE, ProjectRecord, USERS_FILE, UserRecord,
 };
 use coracle_control::release::pinned;
-use coracle_control::vault::Vault;
 use coracle_model::env::Secret;
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::object::Kind;
@@ -74,14 +73,15 @@ pub(crate) fn passphrase(headers: &HeaderMap) -> ApiResult<Option<Secret>> {
 struct Exporter {
     state: ApiState,
     header: Header,
-    seal: Option<Vault>,
+    seal: Option<Seal>,
     projects: Vec<ProjectRecord>,
     apps: Vec<(ProjectName, AppName)>,
     users: Option<Vec<UserRecord>>,
 }
 
 /// Export projects with their apps, releases, images and secrets: an archive that `POST /api/v1/import` takes on another
-/// platform. The header `Coracle-Passphrase` (base64) has the passphrase that secrets are sealed with.
+/// platform. The header `Coracle-Passphrase` (base64) has the passphrase that secrets are sealed with, and that vouches for
+/// everything in the archive. Without secrets it may be left out: then nobody vouches for what is in the archive.
 #[utoipa::path(get, path = "/api/v1/export", tag = "platform", params(ExportQuery), responses(
     (status = 200, description = "application/zstd: a tar in zstd"), (status = "default", body = Problem)))]
 pub(crate) async fn read(
@@ -102,7 +102,7 @@ pub(crate) async fn read(
         apps.extend(names.into_iter().map(|app| (project.name.clone(), app)));
     }
     let sealed = match &passphrase {
-        Some(passphrase) => Some(seal::create(passphrase).await?),
+        Some(passphrase) => Some(Seal::create(passphrase).await?),
         None if secrets => {
             let detail = "there are secrets to export: a passphrase is needed to seal them with";
             return Err(Problem::new(Code::InvalidField, detail)
@@ -189,7 +189,8 @@ impl Exporter {
         let mut blobs = BTreeSet::new();
         for (project, name) in &self.apps {
             let control = &self.state.control;
-            let record = control.export_app(project, name, self.seal.as_ref());
+            let secrets = self.seal.as_ref().map(|seal| &seal.secrets);
+            let record = control.export_app(project, name, secrets);
             let Some(mut record) = record.await.map_err(io::Error::other)? else {
                 continue;
             };
@@ -209,7 +210,7 @@ impl Exporter {
             let path = blob_path(&digest);
             archive.file(&path, content.size, content.stream).await?;
         }
-        archive.finish().await
+        archive.finish(self.seal.as_ref()).await
     }
 
     /// Notes which images the app's releases have in the registry, and collects their blobs.
@@ -231,6 +232,12 @@ impl Exporter {
             };
             // A tag may stand before the digest.
             let repository = repository.split(':').next().unwrap_or_default();
+            let owner = repository.split('/').next();
+            if owner != Some(app.project.as_str()) {
+                // Older platforms ran it; no project takes it any more.
+                tracing::warn!(%image, project = %app.project, "the image of a release is not its project's own, and stays behind");
+                continue;
+            }
             let (Ok(repository), Ok(digest)) =
                 (RepositoryName::new(repository), digest.parse::<Digest>())
             else {

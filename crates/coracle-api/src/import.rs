@@ -1,8 +1,9 @@
 //! An export, made true here.
 //!
 //! Theory of operation: the archive comes into a file without a name first, so that nothing of it is left by whatever
-//! ends the import, and is read twice. The first time everything is checked ([`verify`]): digests, records, the
-//! passphrase, and what would be in the way; until then nothing is changed, and whatever is wrong is an ordinary problem.
+//! ends the import, and is read twice. The first time everything is checked ([`read()`]): digests, the passphrase, which
+//! vouches for all of it, records, and what would be in the way; until then nothing is changed, and whatever is wrong is an
+//! ordinary problem.
 //! The second time the blobs that are not here yet go into the registry ([`images`]), over its own routes, so that they
 //! are checked and bounded as any push; then projects, users and apps are created, each app in one write. Every step
 //! finds out by itself that it was done before: an import that was killed is run again.
@@ -19,7 +20,9 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use coracle_control::OperationError;
-use coracle_control::archive::{ARCHIVE_BYTES, Archive, seal};
+use coracle_control::archive::seal::Seal;
+use coracle_control::archive::{ARCHIVE_BYTES, Archive};
+use coracle_control::disk::DiskReserve;
 use coracle_control::journal::Actor;
 use coracle_model::env::Secret;
 use coracle_model::import::{ImportLine, ImportOutcome, ImportReport, ImportStage, OnConflict};
@@ -33,7 +36,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::archive::read::{Contents, verify};
+use crate::archive::read::{Contents, read};
 use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::export::passphrase;
@@ -65,8 +68,9 @@ pub(crate) struct ImportQuery {
     check: bool,
 }
 
-/// Import what another platform exported. The header `Coracle-Passphrase` (base64) opens its secrets. Everything is
-/// checked before anything is changed; the answer is lines of JSON, of which the last one is a report or a problem.
+/// Import what another platform exported. The header `Coracle-Passphrase` (base64) opens its secrets and vouches for all of it;
+/// an archive that was made without a passphrase is taken without one, and the report says that nobody vouches for it.
+/// Everything is checked before anything is changed; the answer is lines of JSON, of which the last one is a report or a problem.
 #[utoipa::path(post, path = "/api/v1/import", tag = "platform", params(ImportQuery),
     request_body(content = Vec<u8>, content_type = "application/zstd"),
     responses((status = 200, body = ImportLine, description = "application/x-ndjson"), (status = "default", body = Problem)))]
@@ -115,20 +119,34 @@ async fn prepare(
 ) -> ApiResult<Importer> {
     let file = Arc::new(receive(state, request).await?);
     let reading = Arc::clone(&file);
-    let Contents { records, blobs } = tokio::task::spawn_blocking(move || verify(&reading))
+    let unverified = tokio::task::spawn_blocking(move || read(&reading))
         .await
         .map_err(ApiError::internal)??;
-    let seal = match (&records.header.seal, &passphrase) {
-        (Some(parameters), Some(passphrase)) => Some(seal::open(passphrase, parameters).await?),
+    let seal = match (&unverified.header().seal, &passphrase) {
+        (Some(parameters), Some(passphrase)) => Some(Seal::open(passphrase, parameters).await?),
         (Some(_), None) => {
             let detail = "the export has secrets: the passphrase is needed that it was made with";
             return Err(Problem::new(Code::InvalidField, detail)
                 .field("passphrase")
                 .into());
         }
-        (None, _) => None,
+        // Whoever gives one relies on it: a seal that somebody took away must not go unnoticed.
+        (None, Some(_)) => {
+            let detail =
+                "no passphrase was used for this export, so nobody vouches for what is in it";
+            return Err(Problem::new(Code::InvalidField, detail)
+                .field("passphrase")
+                .hint("if it was made with one, it was changed since; else import it without one, if you trust who had it")
+                .into());
+        }
+        (None, None) => None,
     };
-    let archive = Archive { seal, ..records };
+    let Contents {
+        records: archive,
+        blobs,
+    } = tokio::task::spawn_blocking(move || unverified.verify(seal))
+        .await
+        .map_err(ApiError::internal)??;
     let mut report = state
         .control
         .plan_import(&archive, query.on_conflict)
@@ -139,6 +157,9 @@ async fn prepare(
     }
     let images = Images::missing_here(state, &archive, &outcomes(&report), &blobs).await?;
     (report.blobs, report.blob_bytes) = images.missing();
+    if !query.check {
+        images.room().check(report.blob_bytes).await?;
+    }
     Ok(Importer {
         state: state.clone(),
         actor: caller.actor(),
@@ -193,6 +214,7 @@ async fn receive(state: &ApiState, request: Request) -> ApiResult<File> {
         source,
     };
     let dir = state.control.settings.data_dir.clone();
+    let mut disk = DiskReserve::new(&dir, "the export");
     let file = tokio::task::spawn_blocking(move || tempfile::tempfile_in(dir))
         .await
         .map_err(ApiError::internal)?
@@ -218,6 +240,7 @@ async fn receive(state: &ApiState, request: Request) -> ApiResult<File> {
             }
             .into());
         }
+        disk.take(chunk.len() as u64).await?;
         file.write_all(&chunk).await.map_err(io)?;
     }
     file.flush().await.map_err(io)?;

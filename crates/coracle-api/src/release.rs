@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use coracle_control::feed::Reached;
+use coracle_control::image::check_findable;
 use coracle_control::keys;
 use coracle_control::release::RollbackTo;
 use coracle_model::name::{AppName, ImageRef, ProjectName};
@@ -97,6 +98,7 @@ pub(crate) async fn create(
                 check(config)?;
             }
             let settings = &state.control.settings;
+            check_findable("image", &image)?;
             let image = settings.named_image(&project, "image", &image, reached.as_deref())?;
             if may.create {
                 state.control.ensure_app(&project, &app, &actor).await?;

@@ -168,17 +168,7 @@ impl Control {
                 return Ok(before);
             }
             self.note_change(&before, &mut after).await?;
-            let (had, has) = (hosts(&before), hosts(&after));
-            let mut batch = Batch::new().update(key.clone(), before.metadata.revision, &after)?;
-            for host in has.difference(&had) {
-                batch = batch.create(
-                    keys::domain(host),
-                    &claim(project, name, host, Claim::Added),
-                )?;
-            }
-            for host in had.difference(&has) {
-                batch = batch.delete(keys::domain(host), Expected::Any);
-            }
+            let batch = with_claims(project, name, &before, &after)?;
             match self.objects.write(batch).await {
                 Ok(revision) => {
                     after.metadata.revision = revision;
@@ -321,6 +311,26 @@ impl Control {
             .record(actor, action, Some(project), app, message)
             .await;
     }
+}
+
+/// One write of an app that was read as `before`, with the claims to the host names that it wins or loses.
+pub(crate) fn with_claims(
+    project: &ProjectName,
+    name: &AppName,
+    before: &App,
+    after: &App,
+) -> Result<Batch, OperationError> {
+    let key = keys::app(project, name);
+    let (had, has) = (hosts(before), hosts(after));
+    let mut batch = Batch::new().update(key, before.metadata.revision, after)?;
+    for host in has.difference(&had) {
+        let claim = claim(project, name, host, Claim::Added);
+        batch = batch.create(keys::domain(host), &claim)?;
+    }
+    for host in had.difference(&has) {
+        batch = batch.delete(keys::domain(host), Expected::Any);
+    }
+    Ok(batch)
 }
 
 fn hosts(app: &App) -> BTreeSet<Hostname> {

@@ -2,10 +2,14 @@
 //!
 //! Theory of operation: an archive is a tar in zstd. It begins with its [`Header`], goes on with the records of projects,
 //! users and apps and with the blobs of images, each once, and ends with an [`Index`] of all files, without which it is
-//! not whole. Nothing in it belongs to an engine. Secrets leave the platform's own seal and get one made of a passphrase
-//! ([`seal`]). The records are a format: fields are added, never renamed, and [`VERSION`] grows when an older reader would
-//! get it wrong. The bounds here hold for writing and for reading, so that what was exported can be imported.
+//! not whole. Nothing in it belongs to an engine. Secrets leave the platform's own seal and get one made of a passphrase,
+//! which also vouches for the index, and so for all of the archive ([`seal`]). The records are a format: fields are added,
+//! never renamed, and [`VERSION`] grows when an older reader would get it wrong. The bounds here ([`bounds`]) hold for writing
+//! and for reading, so that what was exported can be imported.
 
+pub mod bounds;
+#[cfg(test)]
+mod complete;
 pub mod seal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,9 +26,10 @@ use coracle_model::release::{Release, ReleaseNumber};
 use coracle_model::user::UserSpec;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::seal::Seal;
 use crate::error::OperationError;
+use crate::image::is_engine_id;
 use crate::release::pinned;
-use crate::vault::Vault;
 
 /// What an export calls itself.
 pub const FORMAT: &str = "coracle-export";
@@ -41,13 +46,19 @@ pub const PROJECTS_FILE: &str = "projects.json";
 pub const APPS_FOLDER: &str = "apps";
 /// Folder of images' content: `blobs/ALGORITHM/HEX`.
 pub const BLOBS_FOLDER: &str = "blobs";
-/// The last file of an export: every other one with its digest. An export without it is not whole.
+/// Every file before it with its digest. An export without it is not whole.
 pub const INDEX_FILE: &str = "manifest.json";
+/// The last file of an export that has a seal: what vouches for the index ([`seal::Seal::sign`]).
+pub const SIGNATURE_FILE: &str = "manifest.hmac";
 
+/// The most bytes of the header.
+pub const HEADER_BYTES: u64 = 64 << 10;
+/// The most bytes of the index.
+pub const INDEX_BYTES: u64 = 16 << 20;
 /// The most bytes of one record.
-pub const RECORD_BYTES: u64 = 16 << 20;
+pub const RECORD_BYTES: u64 = 8 << 20;
 /// The most bytes of all records together: an import has them in memory.
-pub const RECORDS_BYTES: u64 = 128 << 20;
+pub const RECORDS_BYTES: u64 = 64 << 20;
 
 /// The most bytes of an archive as it is sent.
 pub const ARCHIVE_BYTES: u64 = 64 << 30;
@@ -62,7 +73,7 @@ pub const LIMITS: Limits = Limits {
 };
 
 /// The most releases of an app that move: with all its host names they fit one write of the store. The newest do.
-const MOST_RELEASES: usize = 60;
+pub(crate) const MOST_RELEASES: usize = 60;
 
 /// The most bytes of an app's releases, for the same reason.
 const MOST_RELEASE_BYTES: usize = 3 << 20;
@@ -80,12 +91,12 @@ pub struct Header {
     pub platform: String,
     /// The registry there: images whose references begin with it are in the export.
     pub registry_host: String,
-    /// How its secrets are sealed; absent when there are none.
+    /// How it is sealed; absent when it has no secrets and nobody vouches for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seal: Option<SealParameters>,
 }
 
-/// How a passphrase becomes the key of an export's secrets (argon2id, RFC 9106).
+/// How a passphrase becomes the keys of an export (argon2id, RFC 9106).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealParameters {
     /// Random, base64.
@@ -96,7 +107,7 @@ pub struct SealParameters {
     pub passes: u32,
     /// Lanes.
     pub lanes: u32,
-    /// A known text that is sealed with the key, so that a wrong passphrase is told at once.
+    /// A known text that is sealed with the key of the secrets, so that a wrong passphrase is told at once.
     pub check: String,
 }
 
@@ -251,7 +262,7 @@ impl Header {
             if file.path != HEADER_FILE {
                 return Err(Stop::Failed(refused("this is no export of Coracle")));
             }
-            match Self::parse(&file.whole(RECORD_BYTES)?) {
+            match Self::parse(&file.whole(HEADER_BYTES)?) {
                 Ok(header) => Err(Stop::Found(Box::new(header))),
                 Err(error) => Err(Stop::Failed(error)),
             }
@@ -264,13 +275,13 @@ impl Header {
     }
 }
 
-/// The records of an export that was read and checked, with the key of its secrets.
+/// The records of an export that was read and checked, with its keys.
 #[derive(Debug)]
 pub struct Archive {
     /// What it is.
     pub header: Header,
-    /// Opens its secrets.
-    pub seal: Option<Vault>,
+    /// Opens its secrets, and vouched for all of it.
+    pub seal: Option<Seal>,
     /// Its projects.
     pub projects: Vec<ProjectRecord>,
     /// Its users.
@@ -329,11 +340,6 @@ pub(crate) fn portable_image(release: &Release, history: &[Release]) -> ImageRef
 
 fn is_digest(image: &ImageRef) -> bool {
     image.as_str().contains('@')
-}
-
-/// Is it the id of an image in an engine's own store?
-fn is_engine_id(image: &ImageRef) -> bool {
-    image.as_str().starts_with("sha256:")
 }
 
 /// Those of `releases` that move, the oldest first: the one that is live, and the newest that fit with it.

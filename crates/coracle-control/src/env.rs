@@ -2,7 +2,7 @@
 
 use coracle_model::app::App;
 use coracle_model::env::{EnvChange, EnvValue, EnvVars};
-use coracle_model::name::{AppName, ProjectName};
+use coracle_model::name::{AppName, EnvName, ProjectName};
 use coracle_model::release::Release;
 use coracle_store::Revision;
 
@@ -82,6 +82,19 @@ impl Control {
     }
 }
 
+/// Is this a value that a variable may have, plain or secret?
+pub(crate) fn check_value(name: &EnvName, value: &str) -> Result<(), OperationError> {
+    if value.len() > EnvChange::VALUE_BYTES {
+        let reason = format!("a value has at most {} bytes", EnvChange::VALUE_BYTES);
+        return Err(OperationError::invalid(name.to_string(), reason));
+    }
+    if value.contains('\0') {
+        let reason = "a value cannot hold a zero byte";
+        return Err(OperationError::invalid(name.to_string(), reason));
+    }
+    Ok(())
+}
+
 fn check_env(change: &EnvChange) -> Result<(), OperationError> {
     let plain = change
         .set
@@ -92,16 +105,7 @@ fn check_env(change: &EnvChange) -> Result<(), OperationError> {
         .iter()
         .map(|(name, value)| (name, value.expose()));
     for (name, value) in plain.chain(secret) {
-        if value.len() > EnvChange::VALUE_BYTES {
-            let reason = format!("a value has at most {} bytes", EnvChange::VALUE_BYTES);
-            return Err(OperationError::invalid(name.to_string(), reason));
-        }
-        if value.contains('\0') {
-            return Err(OperationError::invalid(
-                name.to_string(),
-                "a value cannot hold a zero byte",
-            ));
-        }
+        check_value(name, value)?;
     }
     if let Some(twice) = change
         .set

@@ -4,6 +4,7 @@ use coracle_engine::EngineError;
 use coracle_model::name::InvalidName;
 use coracle_model::object::Kind;
 use coracle_model::problem::{Code, Problem};
+use coracle_model::quantity::ByteSize;
 use coracle_store::StoreError;
 
 /// Why an operation was not done. Each turns into one [`Problem`] for the person who asked.
@@ -95,6 +96,19 @@ pub enum OperationError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// There is no room for it beside what is kept free on the disk.
+    #[error(
+        "there is no room for {what}: the disk has {} free, and {} of it are kept for the platform itself",
+        ByteSize(*free), ByteSize(*reserve)
+    )]
+    NoRoom {
+        /// What.
+        what: &'static str,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are kept.
+        reserve: u64,
     },
     /// A sealed value cannot be opened: the key file is not the one it was sealed with.
     #[error("a secret cannot be opened with this platform's key")]
@@ -217,6 +231,8 @@ impl OperationError {
                 Problem::new(Code::DiskFull, "the disk of the data directory is full")
                     .hint("make room, then try again; nothing was changed")
             }
+            Self::NoRoom { .. } => Problem::new(Code::DiskFull, detail)
+                .hint("make room, then try again; nothing was changed"),
             Self::Engine(error) => engine_problem(error),
             Self::Store(_) | Self::Record { .. } | Self::Io { .. } | Self::Unseal => {
                 Problem::new(Code::Internal, detail)
@@ -235,6 +251,9 @@ fn engine_problem(error: &EngineError) -> Problem {
             Problem::new(Code::NotFound, detail)
         }
         EngineError::WrongPhase { .. } => Problem::new(Code::Conflict, detail),
+        EngineError::Unreachable { port, .. } => Problem::new(Code::PortUnreachable, detail).hint(
+            format!("`coracle logs` shows whether the program listens on port {port}"),
+        ),
         EngineError::Unsupported(_) => Problem::new(Code::Unsupported, detail),
         _ => Problem::new(Code::EngineFailed, detail),
     }
@@ -251,9 +270,6 @@ impl From<InvalidName> for OperationError {
         Self::Invalid {
             field: error.what.to_owned(),
             reason: error.to_string(),
-        EngineError::Unreachable { port, .. } => Problem::new(Code::PortUnreachable, detail).hint(
-            format!("`coracle logs` shows whether the program listens on port {port}"),
-        ),
         }
     }
 }

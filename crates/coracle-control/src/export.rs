@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 
 use chrono::Utc;
-use coracle_model::app::AppSpec;
+use coracle_model::app::{AppSpec, AppStatus};
 use coracle_model::env::{EnvValue, EnvVars};
-use coracle_model::name::{AppName, ProjectName, UserName};
+use coracle_model::name::{AppName, EnvName, ProjectName, UserName};
+use coracle_model::project::ProjectSpec;
 use coracle_model::release::ReleaseSpec;
 
 use crate::archive::{
@@ -19,27 +20,20 @@ use crate::error::OperationError;
 use crate::keys;
 use crate::vault::Vault;
 
-/// Seals what belongs to an app with another vault.
-pub(crate) fn reseal(
-    from: &Vault,
-    to: Option<&Vault>,
-    project: &ProjectName,
-    app: &AppName,
+/// The variables with `reseal` done to those that are secret.
+pub(crate) fn resealed(
     vars: &EnvVars,
+    reseal: impl Fn(&EnvName, &EnvValue) -> Result<EnvValue, OperationError>,
 ) -> Result<EnvVars, OperationError> {
-    let mut sealed = EnvVars::new();
-    for (name, value) in vars {
-        let value = match value {
-            EnvValue::Plain(_) => value.clone(),
-            EnvValue::Sealed(_) => {
-                let secret = from.open_env(project, app, name, value)?;
-                let to = to.ok_or_else(needs_passphrase)?;
-                to.seal_env(project, app, name, &secret)?
-            }
-        };
-        sealed.insert(name.clone(), value);
-    }
-    Ok(sealed)
+    vars.iter()
+        .map(|(name, value)| {
+            let value = match value {
+                EnvValue::Plain(_) => value.clone(),
+                EnvValue::Sealed(_) => reseal(name, value)?,
+            };
+            Ok((name.clone(), value))
+        })
+        .collect()
 }
 
 fn needs_passphrase() -> OperationError {
@@ -87,9 +81,9 @@ impl Control {
                 }
             }
         }
-        let record = |(name, project): (_, coracle_model::project::Project)| ProjectRecord {
-            name,
-            description: project.spec.description,
+        let record = |(name, project): (_, coracle_model::project::Project)| {
+            let ProjectSpec { description } = project.spec;
+            ProjectRecord { name, description }
         };
         Ok(records.into_iter().map(record).collect())
     }
@@ -152,20 +146,43 @@ impl Control {
         let Some(app) = found.filter(|app| app.metadata.deleting.is_none()) else {
             return Ok(None);
         };
+        // Each field by its name: one that is added must be exported, or left out on purpose.
+        let AppSpec {
+            scale,
+            env,
+            domains,
+        } = app.spec;
+        let AppStatus {
+            release: live,
+            last_release,
+            last_build,
+            // The other platform tells its own.
+            phase: _,
+            url: _,
+            spec_after: _,
+            reason: _,
+            processes: _,
+        } = app.status;
         let prefix = keys::releases(project, name);
         let mut releases = self.objects.list::<ReleaseSpec>(&prefix).await?;
         // One that was made between the two reads would have a number that the app does not know.
-        releases.retain(|release| release.spec.number.0 <= app.status.last_release);
+        releases.retain(|release| release.spec.number.0 <= last_release);
+        let sealed = |vars: &EnvVars| {
+            resealed(vars, |variable, value| {
+                let secret = self.vault.open_env(project, name, variable, value)?;
+                let seal = seal.ok_or_else(needs_passphrase)?;
+                seal.seal_env(project, name, variable, &secret)
+            })
+        };
         for release in &mut releases {
-            let env = &release.spec.env;
-            release.spec.env = reseal(&self.vault, seal, project, name, env)?;
+            release.spec.env = sealed(&release.spec.env)?;
             // Lines of a pod's log are nobody's configuration.
             release.status.log.clear();
         }
-        let releases = that_fit(releases, app.status.release);
+        let releases = that_fit(releases, live);
         let live = releases
             .iter()
-            .find(|release| Some(release.spec.number) == app.status.release);
+            .find(|release| Some(release.spec.number) == live);
         let volumes = live
             .iter()
             .flat_map(|release| &release.spec.config.volumes)
@@ -174,12 +191,12 @@ impl Control {
         Ok(Some(AppRecord {
             project: project.clone(),
             name: name.clone(),
-            env: reseal(&self.vault, seal, project, name, &app.spec.env)?,
-            scale: app.spec.scale,
-            domains: app.spec.domains,
+            env: sealed(&env)?,
+            scale,
+            domains,
             live: live.map(|release| release.spec.number),
-            last_release: app.status.last_release,
-            last_build: app.status.last_build,
+            last_release,
+            last_build,
             releases,
             images: Vec::new(),
             volumes,

@@ -10,7 +10,7 @@
 //! | [`observed`] | what the engine reports, kept at hand |
 //! | [`feed`] | the gateways: route tables out, reports in |
 //! | [`journal`] | what happened |
-//! | [`build_log`], [`upload`] | files |
+//! | [`build_log`], [`upload`], [`disk`] | files, and the room for them |
 //! | [`build_pass`] | with what one build logs in to the registry |
 //! | [`registry_access`], [`image`] | what a project may do in the registry; how images are named |
 //! | [`leading`], [`platform`] | several control planes: which one leads, and what they have in common |
@@ -27,6 +27,7 @@ pub mod build_log;
 pub mod build_pass;
 pub mod control;
 pub mod controllers;
+pub mod disk;
 pub mod domain;
 pub mod env;
 pub mod error;

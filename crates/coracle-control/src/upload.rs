@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::control::Control;
+use crate::disk::DiskReserve;
 use crate::error::OperationError;
 use crate::objects::new_uid;
 
@@ -40,7 +41,7 @@ impl Control {
     ///
     /// # Errors
     /// [`OperationError::TooLarge`], [`OperationError::InvalidSource`] when it is empty or breaks off,
-    /// [`OperationError::Io`]. Nothing is left behind then.
+    /// [`OperationError::NoRoom`], [`OperationError::Io`]. Nothing is left behind then.
     pub async fn receive_upload<S, E>(&self, mut body: S) -> Result<Source, OperationError>
     where
         S: Stream<Item = Result<Bytes, E>> + Unpin + Send,
@@ -57,6 +58,7 @@ impl Control {
         let mut unfinished = Unfinished(Some(partial.clone()));
         let mut file = tokio::fs::File::create(&partial).await.map_err(io)?;
         let most = self.settings.limits.upload_bytes;
+        let mut disk = DiskReserve::new(&dir, "the upload");
         let mut bytes: u64 = 0;
         while let Some(chunk) = body.next().await {
             let chunk = chunk.map_err(|error| OperationError::InvalidSource {
@@ -70,6 +72,7 @@ impl Control {
                     limit,
                 });
             }
+            disk.take(chunk.len() as u64).await?;
             file.write_all(&chunk).await.map_err(io)?;
         }
         if bytes == 0 {

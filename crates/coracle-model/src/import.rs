@@ -52,11 +52,25 @@ pub struct ImportItem {
     pub reason: Option<String>,
 }
 
+/// Who says that an export is as it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VouchedBy {
+    /// Its passphrase: whoever does not know it has changed nothing.
+    Passphrase,
+    /// Nobody: it was made without a passphrase, and whoever had the file may have changed what is in it.
+    #[default]
+    Nobody,
+}
+
 /// What became of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ImportReport {
     /// Was it a check only, which changed nothing?
     pub check: bool,
+    /// Who says that it is as it was made.
+    #[serde(default)]
+    pub vouched_by: VouchedBy,
     /// Every thing in it.
     pub items: Vec<ImportItem>,
     /// Blobs of images that were not here yet.

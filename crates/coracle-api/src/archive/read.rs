@@ -1,23 +1,26 @@
 //! The first reading of an export: all of it is checked, and the records are kept.
 //!
 //! Theory of operation: the archive comes from anybody. It is walked within the bounds of sources
-//! ([`coracle_builder::walk`]); records are small and bounded together, blobs only run through a hash. A file that
-//! is not known, is there twice, or is not as the last file lists it makes the whole export invalid.
+//! ([`coracle_builder::walk`]): records are kept as the bytes that they are, bounded together, and blobs only run through a
+//! hash ([`read`]). A file that is not known or there twice makes the whole export invalid. Then the seal, if there is one,
+//! vouches for the index, and the index for every other file; only after that anything is made of a record
+//! ([`Unverified::verify`]).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Seek as _;
 
 use coracle_builder::{ArchiveFile, SourceError, walk};
 use coracle_control::OperationError;
+use coracle_control::archive::bounds::{RecordBudget, malformed};
+use coracle_control::archive::seal::Seal;
 use coracle_control::archive::{
-    APPS_FOLDER, AppRecord, Archive, BLOBS_FOLDER, HEADER_FILE, Header, INDEX_FILE, Index,
-    IndexedFile, LIMITS, PROJECTS_FILE, ProjectRecord, RECORD_BYTES, RECORDS_BYTES, USERS_FILE,
-    UserRecord, unreadable,
+    APPS_FOLDER, AppRecord, Archive, BLOBS_FOLDER, HEADER_BYTES, HEADER_FILE, Header, INDEX_BYTES,
+    INDEX_FILE, Index, IndexedFile, LIMITS, PROJECTS_FILE, SIGNATURE_FILE, USERS_FILE, unreadable,
 };
-use coracle_model::quantity::ByteSize;
+use coracle_model::name::shown;
 use coracle_registry::Digest;
-use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::archive::blob_digest;
@@ -25,9 +28,12 @@ use crate::archive::blob_digest;
 /// Bytes that are hashed at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// The most bytes of what vouches for the index.
+const SIGNATURE_BYTES: u64 = 1024;
+
 /// What an archive has.
 pub(crate) struct Contents {
-    /// Its records; the seal is to be opened.
+    /// Its records.
     pub(crate) records: Archive,
     /// Its blobs with their sizes.
     pub(crate) blobs: BTreeMap<Digest, u64>,
@@ -42,122 +48,125 @@ impl From<SourceError> for Refused {
     }
 }
 
+impl From<OperationError> for Refused {
+    fn from(error: OperationError) -> Self {
+        Self(error)
+    }
+}
+
 impl From<Refused> for crate::error::ApiError {
     fn from(refused: Refused) -> Self {
         refused.0.into()
     }
 }
 
-fn invalid(reason: impl Into<String>) -> OperationError {
-    OperationError::InvalidSource {
+fn invalid(reason: impl Into<String>) -> Refused {
+    Refused(OperationError::InvalidSource {
         reason: reason.into(),
-    }
+    })
 }
+
+/// The bytes of a file.
+type Content = Vec<u8>;
 
 #[derive(Default)]
 struct Reading {
     header: Option<Header>,
-    projects: Option<Vec<ProjectRecord>>,
-    users: Vec<UserRecord>,
-    apps: Vec<AppRecord>,
+    records: Vec<(String, Content)>,
     blobs: BTreeMap<Digest, u64>,
-    files: Vec<IndexedFile>,
-    paths: BTreeSet<String>,
-    index: Option<Index>,
-    records_bytes: u64,
+    /// Size and SHA-256 of each file that the index is to list.
+    files: BTreeMap<String, (u64, Sum)>,
+    index: Option<Content>,
+    signature: Option<Content>,
+    budget: RecordBudget,
 }
 
-/// Reads and checks the whole archive from its beginning. Blocks.
-pub(crate) fn verify(mut file: &File) -> Result<Contents, Refused> {
+/// A SHA-256.
+type Sum = [u8; 32];
+
+/// An archive that came whole. Whether it is as it was made is not known yet.
+pub(crate) struct Unverified {
+    header: Header,
+    records: Vec<(String, Content)>,
+    blobs: BTreeMap<Digest, u64>,
+    files: BTreeMap<String, (u64, Sum)>,
+    index: Content,
+    signature: Option<Content>,
+    budget: RecordBudget,
+}
+
+/// Reads the whole archive from its beginning. Blocks.
+pub(crate) fn read(mut file: &File) -> Result<Unverified, Refused> {
     file.rewind().map_err(SourceError::Io)?;
     let mut reading = Reading::default();
     walk(file, &LIMITS, |file| reading.take(file))?;
-    reading.finish()
+    let Some(header) = reading.header else {
+        return Err(invalid("this is no export of Coracle"));
+    };
+    let Some(index) = reading.index else {
+        return Err(invalid(
+            "the export ends before its manifest: it was cut off",
+        ));
+    };
+    Ok(Unverified {
+        header,
+        records: reading.records,
+        blobs: reading.blobs,
+        files: reading.files,
+        index,
+        signature: reading.signature,
+        budget: reading.budget,
+    })
 }
 
 impl Reading {
     fn take(&mut self, file: &mut ArchiveFile<'_>) -> Result<(), Refused> {
         let path = file.path.to_owned();
-        let shown = coracle_model::name::shown(&path);
-        if self.index.is_some() {
-            return Err(Refused(invalid(format!(
-                "{shown} comes after the manifest"
-            ))));
+        let name = shown(&path);
+        if self.signature.is_some() || (self.index.is_some() && path != SIGNATURE_FILE) {
+            return Err(invalid(format!("{name} comes after the manifest")));
         }
         if self.header.is_none() && path != HEADER_FILE {
-            return Err(Refused(invalid("this is no export of Coracle")));
-        }
-        if !self.paths.insert(path.clone()) {
-            return Err(Refused(invalid(format!("{shown} is there twice"))));
+            return Err(invalid("this is no export of Coracle"));
         }
         let folder = path.split('/').next().unwrap_or_default();
         match (path.as_str(), folder) {
             (HEADER_FILE, _) => {
-                let content = self.content(file)?;
-                self.header = Some(Header::parse(&content).map_err(Refused)?);
+                let content = file.whole(HEADER_BYTES)?;
+                self.list(&path, file.size, Sha256::digest(&content).into())?;
+                self.header = Some(Header::parse(&content)?);
             }
-            (PROJECTS_FILE, _) => self.projects = Some(self.record(file)?),
-            (USERS_FILE, _) => self.users = self.record(file)?,
-            (INDEX_FILE, _) => {
-                self.index = Some(self.record(file)?);
-                // It does not list itself.
-                self.files.pop();
-            }
-            (_, APPS_FOLDER) => {
-                let app: AppRecord = self.record(file)?;
-                if path != format!("{APPS_FOLDER}/{}/{}.json", app.project, app.name) {
-                    return Err(Refused(invalid(format!("{shown} is of another app"))));
-                }
-                self.apps.push(app);
+            (PROJECTS_FILE | USERS_FILE, _) | (_, APPS_FOLDER) => {
+                self.budget.take_bytes(file.size)?;
+                let content = file.whole(file.size)?;
+                self.list(&path, file.size, Sha256::digest(&content).into())?;
+                self.records.push((path, content));
             }
             (_, BLOBS_FOLDER) => self.blob(file, &path)?,
-            _ => {
-                return Err(Refused(invalid(format!(
-                    "{shown} is not part of an export"
-                ))));
+            (INDEX_FILE, _) => self.index = Some(file.whole(INDEX_BYTES)?),
+            (SIGNATURE_FILE, _) if self.index.is_some() => {
+                self.signature = Some(file.whole(SIGNATURE_BYTES)?);
             }
+            _ => return Err(invalid(format!("{name} is not part of an export"))),
         }
         Ok(())
     }
 
-    /// The content of a record, which is noted.
-    fn content(&mut self, file: &mut ArchiveFile<'_>) -> Result<Vec<u8>, Refused> {
-        self.records_bytes = self.records_bytes.saturating_add(file.size);
-        if file.size > RECORD_BYTES || self.records_bytes > RECORDS_BYTES {
-            let limit = format!(
-                "{} for one record and {} for all",
-                ByteSize(RECORD_BYTES),
-                ByteSize(RECORDS_BYTES)
-            );
-            return Err(Refused(OperationError::TooLarge {
-                what: "a record of the export",
-                limit,
-            }));
+    /// Notes a file that the index is to list.
+    fn list(&mut self, path: &str, size: u64, sha256: Sum) -> Result<(), Refused> {
+        match self.files.entry(path.to_owned()) {
+            Entry::Vacant(free) => {
+                free.insert((size, sha256));
+                Ok(())
+            }
+            Entry::Occupied(_) => Err(invalid(format!("{} is there twice", shown(path)))),
         }
-        let content = file.whole(RECORD_BYTES)?;
-        self.files.push(IndexedFile {
-            path: file.path.to_owned(),
-            size: content.len() as u64,
-            sha256: hex::encode(Sha256::digest(&content)),
-        });
-        Ok(content)
-    }
-
-    fn record<T: DeserializeOwned>(&mut self, file: &mut ArchiveFile<'_>) -> Result<T, Refused> {
-        let content = self.content(file)?;
-        // What is wrong with it may repeat what is in it, which may be a secret in the wrong place.
-        serde_json::from_slice(&content).map_err(|error| {
-            let shown = coracle_model::name::shown(file.path);
-            let (line, column) = (error.line(), error.column());
-            let what = format!("{shown} is not as it should be (line {line}, column {column})");
-            Refused(invalid(what))
-        })
     }
 
     fn blob(&mut self, file: &mut ArchiveFile<'_>, path: &str) -> Result<(), Refused> {
-        let shown = coracle_model::name::shown(path);
-        let digest = blob_digest(path)
-            .ok_or_else(|| Refused(invalid(format!("{shown} is not named by a digest"))))?;
+        let name = shown(path);
+        let digest =
+            blob_digest(path).ok_or_else(|| invalid(format!("{name} is not named by a digest")))?;
         let mut short = Sha256::new();
         let mut long =
             (digest.algorithm() != coracle_registry::Algorithm::Sha256).then(Sha512::new);
@@ -172,38 +181,65 @@ impl Reading {
                 long.update(&buffer[..n]);
             }
         }
-        let sha256 = hex::encode(short.finalize());
-        let actual = long.map_or_else(|| sha256.clone(), |long| hex::encode(long.finalize()));
+        let sha256: Sum = short.finalize().into();
+        let actual = long.map_or_else(|| hex::encode(sha256), |long| hex::encode(long.finalize()));
         if actual != digest.hex() {
-            let what = format!("the content of {shown} is not what its name says");
-            return Err(Refused(invalid(what)));
+            let what = format!("the content of {name} is not what its name says");
+            return Err(invalid(what));
         }
-        self.files.push(IndexedFile {
-            path: path.to_owned(),
-            size: file.size,
-            sha256,
-        });
+        self.list(path, file.size, sha256)?;
         self.blobs.insert(digest, file.size);
         Ok(())
     }
+}
 
-    fn finish(self) -> Result<Contents, Refused> {
-        let Some(header) = self.header else {
-            return Err(Refused(invalid("this is no export of Coracle")));
-        };
-        let Some(index) = self.index else {
-            return Err(Refused(invalid(
-                "the export ends before its manifest: it was cut off",
-            )));
-        };
+impl Unverified {
+    /// What it says of itself.
+    pub(crate) const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Holds every file to the index, the index to the seal, and each record to the rules. Blocks.
+    pub(crate) fn verify(mut self, seal: Option<Seal>) -> Result<Contents, Refused> {
+        match (&seal, &self.signature) {
+            (Some(seal), Some(signature)) => seal.verify(&self.index, signature)?,
+            (None, None) => {}
+            (Some(_), None) => {
+                return Err(invalid(format!(
+                    "the export was changed after it was made: it has a seal, and its {SIGNATURE_FILE} is missing"
+                )));
+            }
+            (None, Some(_)) => {
+                return Err(invalid(format!(
+                    "the export was changed after it was made: it has a {SIGNATURE_FILE}, and no seal"
+                )));
+            }
+        }
+        let index: Index =
+            serde_json::from_slice(&self.index).map_err(|error| malformed(INDEX_FILE, &error))?;
         check_index(&index, &self.files)?;
-        let records = Archive {
-            header,
-            seal: None,
-            projects: self.projects.unwrap_or_default(),
-            users: self.users,
-            apps: self.apps,
+        drop((index, self.files));
+        let mut records = Archive {
+            header: self.header,
+            seal,
+            projects: Vec::new(),
+            users: Vec::new(),
+            apps: Vec::new(),
         };
+        // One after another: the bytes of each are free when the next one is made.
+        for (path, content) in self.records {
+            match path.as_str() {
+                PROJECTS_FILE => records.projects = self.budget.read(&path, &content)?,
+                USERS_FILE => records.users = self.budget.read(&path, &content)?,
+                _ => {
+                    let app: AppRecord = self.budget.read(&path, &content)?;
+                    if path != format!("{APPS_FOLDER}/{}/{}.json", app.project, app.name) {
+                        return Err(invalid(format!("{} is of another app", shown(&path))));
+                    }
+                    records.apps.push(app);
+                }
+            }
+        }
         check_images(&records, &self.blobs)?;
         Ok(Contents {
             records,
@@ -213,31 +249,26 @@ impl Reading {
 }
 
 /// Every file is as the manifest lists it.
-fn check_index(index: &Index, files: &[IndexedFile]) -> Result<(), Refused> {
-    let by_path = |files: &[IndexedFile]| -> BTreeMap<String, IndexedFile> {
-        let pair = |file: &IndexedFile| (file.path.clone(), file.clone());
-        files.iter().map(pair).collect()
-    };
-    let (listed, there) = (by_path(&index.files), by_path(files));
-    let shown = |path: &str| coracle_model::name::shown(path);
-    if let Some(path) = listed.keys().find(|path| !there.contains_key(*path)) {
-        let what = format!("{} is missing: the manifest lists it", shown(path));
-        return Err(Refused(invalid(what)));
-    }
-    for (path, file) in &there {
-        match listed.get(path) {
-            None => {
-                let what = format!("{} is not in the manifest", shown(path));
-                return Err(Refused(invalid(what)));
-            }
-            Some(listed) if listed != file => {
-                let what = format!("{} is not as the manifest lists it", shown(path));
-                return Err(Refused(invalid(what)));
-            }
-            Some(_) => {}
+fn check_index(index: &Index, files: &BTreeMap<String, (u64, Sum)>) -> Result<(), Refused> {
+    let mut listed = BTreeSet::new();
+    for IndexedFile { path, size, sha256 } in &index.files {
+        let Some((actual, sum)) = files.get(path) else {
+            let what = format!("{} is missing: the manifest lists it", shown(path));
+            return Err(invalid(what));
+        };
+        if (size, sha256) != (actual, &hex::encode(sum)) {
+            let what = format!("{} is not as the manifest lists it", shown(path));
+            return Err(invalid(what));
+        }
+        if !listed.insert(path) {
+            let what = format!("the manifest lists {} twice", shown(path));
+            return Err(invalid(what));
         }
     }
-    Ok(())
+    match files.keys().find(|path| !listed.contains(path)) {
+        Some(path) => Err(invalid(format!("{} is not in the manifest", shown(path)))),
+        None => Ok(()),
+    }
 }
 
 /// Every image that is listed is there, and every blob is of an image.
@@ -245,7 +276,7 @@ fn check_images(records: &Archive, blobs: &BTreeMap<Digest, u64>) -> Result<(), 
     let mut used = BTreeSet::new();
     for app in &records.apps {
         let name = format!("app {}/{}", app.project, app.name);
-        let wrong = |what: &str| Refused(invalid(format!("{name}: {what}")));
+        let wrong = |what: &str| invalid(format!("{name}: {what}"));
         for image in &app.images {
             if image.manifests.is_empty() {
                 return Err(wrong("an image has no manifest"));
@@ -279,7 +310,7 @@ fn check_images(records: &Archive, blobs: &BTreeMap<Digest, u64>) -> Result<(), 
         }
     }
     if blobs.keys().any(|digest| !used.contains(digest)) {
-        return Err(Refused(invalid("there is a blob in it that no image has")));
+        return Err(invalid("there is a blob in it that no image has"));
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! An export as it is written: a tar in zstd, made while it is sent.
 //!
 //! Theory of operation: what is written goes through the compressor into a bounded channel, so that a slow receiver
-//! holds everything back and the memory of an export is a few chunks. Each file is hashed on its way; the last one
-//! lists all, so that an archive that ends early is known for it.
+//! holds everything back and the memory of an export is a few chunks. Each file is hashed on its way; the index at the
+//! end lists all, so that an archive that ends early is known for it, and the seal vouches for the index.
 
 use std::io::{self, Write as _};
 
 use bytes::Bytes;
-use coracle_control::archive::{INDEX_FILE, Index, IndexedFile, RECORD_BYTES, RECORDS_BYTES};
+use coracle_control::archive::bounds::RecordBudget;
+use coracle_control::archive::seal::Seal;
+use coracle_control::archive::{INDEX_BYTES, INDEX_FILE, Index, IndexedFile, SIGNATURE_FILE};
 use futures::{Stream, StreamExt as _};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -33,7 +35,7 @@ pub(crate) struct ArchiveWriter {
     out: mpsc::Sender<io::Result<Bytes>>,
     encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
     index: Index,
-    records_bytes: u64,
+    budget: RecordBudget,
 }
 
 impl ArchiveWriter {
@@ -44,7 +46,7 @@ impl ArchiveWriter {
             out,
             encoder,
             index: Index::default(),
-            records_bytes: 0,
+            budget: RecordBudget::default(),
         })
     }
 
@@ -55,14 +57,17 @@ impl ArchiveWriter {
         record: &T,
     ) -> io::Result<()> {
         let json = serde_json::to_vec(record).map_err(io::Error::other)?;
-        let size = json.len() as u64;
-        self.records_bytes += size;
-        if size > RECORD_BYTES || self.records_bytes > RECORDS_BYTES {
-            return Err(io::Error::other(format!(
-                "{path} has {size} bytes, which with the other records is more than an import takes"
-            )));
-        }
-        let content = futures::stream::iter([Ok(Bytes::from(json))]);
+        // What no import takes is not exported.
+        self.budget
+            .take_bytes(json.len() as u64)
+            .and_then(|()| self.budget.take_values(path, &json))
+            .map_err(|error| io::Error::other(format!("{path}: {error}")))?;
+        self.bytes(path, json).await
+    }
+
+    async fn bytes(&mut self, path: &str, content: Vec<u8>) -> io::Result<()> {
+        let size = content.len() as u64;
+        let content = futures::stream::iter([Ok(Bytes::from(content))]);
         self.file(path, size, content).await
     }
 
@@ -102,10 +107,20 @@ impl ArchiveWriter {
         Ok(())
     }
 
-    /// Writes what makes the archive whole.
-    pub(crate) async fn finish(mut self) -> io::Result<()> {
-        let index = std::mem::take(&mut self.index);
-        self.record(INDEX_FILE, &index).await?;
+    /// Writes what makes the archive whole, and what vouches for it.
+    pub(crate) async fn finish(mut self, seal: Option<&Seal>) -> io::Result<()> {
+        let index = serde_json::to_vec(&self.index).map_err(io::Error::other)?;
+        if index.len() as u64 > INDEX_BYTES {
+            let files = self.index.files.len();
+            return Err(io::Error::other(format!(
+                "{files} files are more than an import takes"
+            )));
+        }
+        let signature = seal.map(|seal| seal.sign(&index));
+        self.bytes(INDEX_FILE, index).await?;
+        if let Some(signature) = signature {
+            self.bytes(SIGNATURE_FILE, signature.into_bytes()).await?;
+        }
         self.write(&ZEROS).await?;
         let rest = self.encoder.finish()?;
         send(&self.out, rest).await

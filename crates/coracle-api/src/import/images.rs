@@ -19,6 +19,7 @@ use bytes::Bytes;
 use coracle_builder::{SourceError, walk};
 use coracle_control::OperationError;
 use coracle_control::archive::{Archive, LIMITS, ManifestRecord};
+use coracle_control::disk::DiskReserve;
 use coracle_model::import::{ImportOutcome, ImportStage};
 use coracle_registry::{Digest, Reference, Registry, RegistryError, RepositoryName};
 use futures::StreamExt as _;
@@ -43,6 +44,7 @@ pub(crate) struct Images {
     /// Blobs that are missing, with their size and the repositories that miss them.
     missing: BTreeMap<Digest, (u64, Vec<RepositoryName>)>,
     manifests: Vec<(RepositoryName, Vec<ManifestRecord>)>,
+    disk: DiskReserve,
 }
 
 /// A blob on its way out of the archive.
@@ -86,6 +88,10 @@ impl Images {
             authorization: format!("Basic {}", STANDARD.encode(pair)),
             missing: BTreeMap::new(),
             manifests: Vec::new(),
+            disk: DiskReserve::new(
+                &state.control.settings.shared_dir,
+                "the images of the export",
+            ),
         };
         for (app, outcome) in archive.apps.iter().zip(outcomes) {
             if !matches!(outcome, ImportOutcome::Created | ImportOutcome::Replaced) {
@@ -128,6 +134,11 @@ impl Images {
         (self.missing.len() as u64, bytes)
     }
 
+    /// The disk that they are to go to.
+    pub(crate) fn room(&self) -> &DiskReserve {
+        &self.disk
+    }
+
     /// Pushes everything that is missing.
     pub(crate) async fn push(
         &self,
@@ -150,6 +161,7 @@ impl Images {
                 let Some(first) = repositories.next() else {
                     continue;
                 };
+                self.disk.check(*size).await?;
                 self.put(first, &digest, *size, content).await?;
                 for other in repositories {
                     self.mount(first, other, &digest).await?;

@@ -3,6 +3,9 @@
 use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
+use coracle_control::archive::Header;
+use coracle_control::archive::seal::Seal;
+use coracle_model::env::Secret;
 use coracle_model::release::{PinnedImage, ReleaseNumber, ReleasePhase, ReleaseSpec};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -100,9 +103,18 @@ pub(crate) fn archive(entries: &Entries) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The same with a manifest that is right.
-pub(crate) fn packed(mut entries: Entries) -> Vec<u8> {
-    entries.retain(|(path, _)| path != "manifest.json");
+/// The seal of an archive that was made with [`PASSPHRASE`].
+pub(crate) async fn sealed_with(entries: &Entries) -> Seal {
+    let header = Header::parse(&entries[0].1).unwrap();
+    let passphrase = Secret::new(PASSPHRASE);
+    Seal::open(&passphrase, &header.seal.unwrap())
+        .await
+        .unwrap()
+}
+
+/// The same with a manifest that is right, and vouched for by `seal`, if there is one.
+pub(crate) fn packed(mut entries: Entries, seal: Option<&Seal>) -> Vec<u8> {
+    entries.retain(|(path, _)| !path.starts_with("manifest."));
     let files: Vec<_> = entries
         .iter()
         .map(|(path, content)| {
@@ -111,7 +123,9 @@ pub(crate) fn packed(mut entries: Entries) -> Vec<u8> {
         })
         .collect();
     let index = json!({ "files": files }).to_string().into_bytes();
+    let signature = seal.map(|seal| seal.sign(&index).into_bytes());
     entries.push(("manifest.json".to_owned(), index));
+    entries.extend(signature.map(|signature| ("manifest.hmac".to_owned(), signature)));
     archive(&entries)
 }
 

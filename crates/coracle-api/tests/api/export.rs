@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::archive::{PASSPHRASE, entries, export, import, packed, report, secret, shop};
+use crate::archive::{PASSPHRASE, archive, entries, export, import, report, secret, shop};
 use crate::support::{Answer, Platform, app, files, project};
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn what_one_platform_has_arrives_at_another() {
             "apps/shop/hello.json"
         ]
     );
-    assert_eq!(paths.last(), Some(&"manifest.json"));
+    assert_eq!(paths[paths.len() - 2..], ["manifest.json", "manifest.hmac"]);
     assert_eq!(
         paths
             .iter()
@@ -63,8 +63,8 @@ async fn what_one_platform_has_arrives_at_another() {
     ];
     assert_eq!(items, expected);
     assert_eq!(
-        (&looked["check"], &looked["blobs"]),
-        (&json!(true), &json!(1))
+        (&looked["check"], &looked["blobs"], &looked["vouched_by"]),
+        (&json!(true), &json!(1), &json!("passphrase"))
     );
     assert_eq!(
         here.control.objects.store().revision().await.unwrap(),
@@ -181,9 +181,19 @@ async fn secrets_need_their_passphrase() {
     export(&admin, "?projects=A", Some(PASSPHRASE))
         .await
         .about(422, "invalid_field", "projects");
-    // Without secrets it takes none.
+    // Without secrets it takes none, and says what that means.
     let plain = export(&admin, "?projects=default", None).await;
     assert_eq!(plain.status, 200);
+    let looked = import(&admin, "?check=true", None, &plain.body).await;
+    assert_eq!(report(&looked).0["vouched_by"], "nobody");
+    // Whoever gives one relies on it.
+    let told = import(&admin, "", Some(PASSPHRASE), &plain.body).await;
+    let told = told.about(422, "invalid_field", "passphrase");
+    assert!(told["detail"].as_str().unwrap().contains("nobody vouches"));
+    // And with one it is vouched for as well.
+    let plain = export(&admin, "?projects=default", Some(PASSPHRASE)).await;
+    let looked = import(&admin, "?check=true", Some(PASSPHRASE), &plain.body).await;
+    assert_eq!(report(&looked).0["vouched_by"], "passphrase");
     let exported = export(&admin, "", Some(PASSPHRASE)).await;
     let before = there.control.objects.store().revision().await.unwrap();
     for wrong in [None, Some("battery staple"), Some("")] {
@@ -206,7 +216,7 @@ fn version_1() -> Vec<u8> {
     let config = b"{}".to_vec();
     let blob = format!("blobs/sha256/{}", hex::encode(Sha256::digest(&config)));
     let record = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
-    packed(vec![
+    archive(&vec![
         record(
             "coracle-export.json",
             include_str!("export-v1/coracle-export.json"),
@@ -215,6 +225,8 @@ fn version_1() -> Vec<u8> {
         record("users.json", include_str!("export-v1/users.json")),
         record("apps/shop/hello.json", include_str!("export-v1/hello.json")),
         (blob, config),
+        record("manifest.json", include_str!("export-v1/manifest.json")),
+        record("manifest.hmac", include_str!("export-v1/manifest.hmac")),
     ])
 }
 

@@ -1,10 +1,12 @@
 //! What an import does about what is there already, what is not honest, and what cuts it off.
 
+use coracle_control::archive::seal::Seal;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::archive::{
-    Entries, PASSPHRASE, archive, entries, export, import, packed, report, secret, shop,
+    Entries, PASSPHRASE, archive, entries, export, import, packed, report, sealed_with, secret,
+    shop,
 };
 use crate::support::{As, Options, Platform, WriteBudget, files};
 
@@ -119,7 +121,7 @@ fn with(good: &Entries, path: &str, from: &str, to: &str) -> Entries {
 }
 
 /// Cut, changed or something else altogether: as whatever carries files may do.
-fn damaged(whole: &[u8], good: &Entries) -> Vec<Spoilt> {
+fn damaged(whole: &[u8], good: &Entries, seal: &Seal) -> Vec<Spoilt> {
     let mut all = Vec::new();
     let mut add = |what, says, archive| {
         all.push(Spoilt {
@@ -141,7 +143,7 @@ fn damaged(whole: &[u8], good: &Entries) -> Vec<Spoilt> {
     flipped[middle] ^= 1;
     add("flipped", "damaged", flipped);
     let mut entries = good.clone();
-    entries.pop();
+    entries.truncate(entries.len() - 2);
     add("without manifest", "cut off", archive(&entries));
     let mut entries = good.clone();
     entries.remove(1);
@@ -162,13 +164,13 @@ fn damaged(whole: &[u8], good: &Entries) -> Vec<Spoilt> {
     add(
         "a blob that is another",
         "not what its name says",
-        packed(entries),
+        packed(entries, Some(seal)),
     );
     all
 }
 
-/// Made by somebody who knows the format and means no good.
-fn hostile(good: &Entries) -> Vec<Spoilt> {
+/// Made by somebody who knows the format and the passphrase, and means no good.
+fn hostile(good: &Entries, seal: &Seal) -> Vec<Spoilt> {
     let mut all = Vec::new();
     let mut add = |what, says, archive| {
         all.push(Spoilt {
@@ -177,7 +179,7 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
             archive,
         });
     };
-    let seal = "\"memory\":65536";
+    let memory = "\"memory\":65536";
     for (what, says, path, from, to) in [
         (
             "another format",
@@ -204,12 +206,12 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
             "a greedy seal",
             "seal",
             "coracle-export",
-            seal,
+            memory,
             "\"memory\":4294967295",
         ),
         (
             "an app of another name",
-            "another app",
+            "app shop/other: release v1: it is one of app hello",
             "apps/shop",
             "\"name\":\"hello\"",
             "\"name\":\"other\"",
@@ -271,13 +273,6 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
             "\"bank/hello\"",
         ),
         (
-            "a release with such an image",
-            "not one of project shop",
-            "apps/shop",
-            "/shop/hello@",
-            "/bank/hello@",
-        ),
-        (
             "a manifest that is another",
             "content of a manifest",
             "apps/shop",
@@ -320,16 +315,20 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
             "[\"a.example.com\",\"a.example.com\"]",
         ),
     ] {
-        add(what, says, packed(with(good, path, from, to)));
+        add(what, says, packed(with(good, path, from, to), Some(seal)));
     }
     let inserted = |at: usize, path: &str, content: &[u8]| {
         let mut entries = good.clone();
         entries.insert(at, (path.to_owned(), content.to_vec()));
-        packed(entries)
+        packed(entries, Some(seal))
     };
     let mut entries = good.clone();
     entries.swap(0, 1);
-    add("a header that is not first", "no export", packed(entries));
+    add(
+        "a header that is not first",
+        "no export",
+        packed(entries, Some(seal)),
+    );
     let twice = good[at(good, "projects")].1.clone();
     add(
         "a file twice",
@@ -340,6 +339,12 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
         "a file of nobody",
         "not part of an export",
         inserted(2, "evil.sh", b"x"),
+    );
+    let hello = good[at(good, "apps/shop")].1.clone();
+    add(
+        "an app in the file of another",
+        "is of another app",
+        inserted(4, "apps/shop/other.json", &hello),
     );
     add("a way out", "leaves", inserted(2, "../evil", b"x"));
     add(
@@ -375,7 +380,7 @@ fn hostile(good: &Entries) -> Vec<Spoilt> {
     add(
         "a record that is huge",
         "a record of the export",
-        packed(entries),
+        packed(entries, Some(seal)),
     );
     add(
         "a bomb",
@@ -402,9 +407,10 @@ async fn an_archive_that_is_not_whole_or_not_honest_changes_nothing() {
     let before = there.control.objects.store().revision().await.unwrap();
     let blobs = files(&there.data.join("registry/blobs"));
     let mut faults = Vec::new();
-    for spoilt in damaged(&exported.body, &good)
+    let seal = sealed_with(&good).await;
+    for spoilt in damaged(&exported.body, &good, &seal)
         .into_iter()
-        .chain(hostile(&good))
+        .chain(hostile(&good, &seal))
     {
         let query = "?on_conflict=replace";
         let answer = import(&admin, query, Some(PASSPHRASE), &spoilt.archive).await;
@@ -422,7 +428,7 @@ async fn an_archive_that_is_not_whole_or_not_honest_changes_nothing() {
     assert_eq!(after, before);
     assert_eq!(files(&there.data.join("registry/blobs")), blobs);
     // What was not touched is taken, also packed by somebody else.
-    let whole = import(&admin, "", Some(PASSPHRASE), &packed(good)).await;
+    let whole = import(&admin, "", Some(PASSPHRASE), &packed(good, Some(&seal))).await;
     assert_eq!(whole.status, 200, "{}", whole.text());
 }
 

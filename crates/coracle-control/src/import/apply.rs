@@ -1,11 +1,10 @@
 //! What an import writes. Each step is one write, or says that it was done before.
 
-use coracle_model::app::AppSpec;
-use coracle_model::env::EnvVars;
 use coracle_model::object::Kind;
 use coracle_model::release::Origin;
 use coracle_store::{Expected, StoreError};
 
+use crate::app::{check_spec, with_claims};
 use crate::archive::{AppRecord, Archive, ProjectRecord, UserRecord};
 use crate::control::Control;
 use crate::domain::taken_domain;
@@ -13,6 +12,8 @@ use crate::error::OperationError;
 use crate::import::arrival::Arrival;
 use crate::journal::Actor;
 use crate::keys;
+use crate::objects::check_not_deleting;
+use crate::release::number;
 use crate::user::Credential;
 
 impl Control {
@@ -41,7 +42,7 @@ impl Control {
         actor: &Actor,
     ) -> Result<(), OperationError> {
         let none = Credential {
-            // No password has this hash.
+            // No password has this hash; who tries one waits as long as for any other.
             hash: "none".to_owned(),
         };
         let spec = record.spec.clone();
@@ -71,6 +72,11 @@ impl Control {
         match self.objects.write(batch).await {
             Ok(_) => {}
             Err(OperationError::Store(StoreError::Conflict { key: taken, .. })) if taken == key => {
+                let here = self.app(&record.project, &record.name).await?;
+                if self.is_same(arrival, &here, &arrival.spec()?).await? {
+                    // Another control plane imports the same.
+                    return Ok(());
+                }
                 return Err(OperationError::AlreadyExists {
                     kind: Kind::App,
                     name: record.name.to_string(),
@@ -82,10 +88,11 @@ impl Control {
         Ok(())
     }
 
-    /// Makes of the app here what the archive has, by a new release.
+    /// Makes of the app here what the archive has, by a new release: all of it in one write, unless it is that already.
     ///
     /// # Errors
-    /// As the operations that it is made of.
+    /// [`OperationError::NotFound`], [`OperationError::Conflict`] while it is being deleted, [`OperationError::DomainTaken`],
+    /// or when the store fails.
     pub async fn replace_app(
         &self,
         archive: &Archive,
@@ -99,21 +106,38 @@ impl Control {
             app: record,
         };
         let spec = arrival.spec()?;
-        let env = spec.env.clone();
-        let shape = AppSpec {
-            env: EnvVars::new(),
-            ..spec
-        };
-        self.update_app(project, name, shape, None, actor).await?;
+        check_spec(&spec, &self.default_host(project, name)?)?;
         let draft = match record.live() {
             Some(live) => Some(arrival.redeployed(live, Origin::Image, actor)?),
             None => None,
         };
-        self.write_release(project, name, None, |app, _| {
-            app.spec.env = env.clone();
-            Ok(draft.clone())
-        })
-        .await?;
+        loop {
+            let before = self.app(project, name).await?;
+            check_not_deleting(&before)?;
+            // Under the revision of `before`: whoever was faster may have imported the same.
+            if self.is_same(arrival, &before, &spec).await? {
+                return Ok(());
+            }
+            let mut after = before.clone();
+            after.spec = spec.clone();
+            let release = draft
+                .clone()
+                .map(|draft| number(project, name, &mut after, draft));
+            if after == before {
+                return Ok(());
+            }
+            self.note_change(&before, &mut after).await?;
+            let mut batch = with_claims(project, name, &before, &after)?;
+            if let Some(release) = &release {
+                batch = batch.create(keys::release(project, name, release.spec.number), release)?;
+            }
+            match self.objects.write(batch).await {
+                Ok(_) => break,
+                Err(OperationError::Store(StoreError::Conflict { key, .. }))
+                    if key == keys::app(project, name) => {}
+                Err(error) => return Err(taken_domain(error)),
+            }
+        }
         self.record_import(actor, record, "replaced by an import")
             .await;
         Ok(())

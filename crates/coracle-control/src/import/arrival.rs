@@ -5,7 +5,7 @@
 
 use coracle_model::app::{App, AppSpec};
 use coracle_model::domain::Claim;
-use coracle_model::env::{EnvValue, EnvVars};
+use coracle_model::env::EnvVars;
 use coracle_model::name::ImageRef;
 use coracle_model::object::Kind;
 use coracle_model::release::{Origin, Release, ReleasePhase, ReleaseStatus};
@@ -14,8 +14,10 @@ use coracle_store::{Expected, Revision};
 use crate::archive::{AppRecord, Archive, portable_image, refused, that_fit};
 use crate::control::Control;
 use crate::domain::claim;
+use crate::env::check_value;
 use crate::error::OperationError;
-use crate::export::reseal;
+use crate::export::resealed;
+use crate::image::is_engine_id;
 use crate::journal::Actor;
 use crate::keys;
 use crate::objects::{Batch, new_object, new_uid};
@@ -30,23 +32,23 @@ pub(super) struct Arrival<'a> {
 }
 
 impl Arrival<'_> {
-    /// Variables with this platform's seal.
+    /// Variables with this platform's seal. What was sealed is held to the rules of what is set, now that it can be read.
     pub(super) fn env(&self, vars: &EnvVars) -> Result<EnvVars, OperationError> {
         let (project, name) = (&self.app.project, &self.app.name);
-        let sealed = |value: &EnvValue| matches!(value, EnvValue::Sealed(_));
-        match &self.archive.seal {
-            Some(seal) => {
-                reseal(seal, Some(&self.control.vault), project, name, vars).map_err(|_opaque| {
-                    refused(format!(
-                        "app {project}/{name}: a secret of it does not open"
-                    ))
-                })
-            }
-            None if vars.values().any(sealed) => Err(refused(format!(
-                "app {project}/{name}: it has secrets, and the export no seal"
-            ))),
-            None => Ok(vars.clone()),
-        }
+        let wrong = |what: &str| refused(format!("app {project}/{name}: {what}"));
+        resealed(vars, |variable, value| {
+            let Some(seal) = &self.archive.seal else {
+                return Err(wrong("it has secrets, and the export no seal"));
+            };
+            let secret = seal
+                .secrets
+                .open_env(project, name, variable, value)
+                .map_err(|_opaque| wrong("a secret of it does not open"))?;
+            check_value(variable, secret.expose())
+                .map_err(|error| wrong(&format!("the secret {variable}: {error}")))?;
+            let vault = &self.control.vault;
+            vault.seal_env(project, name, variable, &secret)
+        })
     }
 
     pub(super) fn spec(&self) -> Result<AppSpec, OperationError> {
@@ -66,6 +68,31 @@ impl Arrival<'_> {
             None => image.clone(),
         };
         settings.named_image(&self.app.project, "image", &here, None)
+    }
+
+    /// Why the release that was live there cannot be deployed here, if it cannot, and what to do about it.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        let live = self.app.live()?;
+        let image = portable_image(live, &self.app.releases);
+        let number = live.spec.number;
+        if is_engine_id(&image) {
+            return Some(format!(
+                "its live release {number} has the image {image}, an id that only the other machine's engine knows: deploy it there by a name, or from the registry, and export again"
+            ));
+        }
+        self.stays_behind(live).then(|| {
+            format!(
+                "its live release {number} has the image {image}, which is not one of project {}: push it there into the project's own part of the registry, deploy that, and export again",
+                self.app.project
+            )
+        })
+    }
+
+    /// Releases with images of another project stay behind: a project runs its own only. Older platforms took them.
+    pub(super) fn stays_behind(&self, release: &Release) -> bool {
+        let pinned = release.status.image.as_ref().map(|image| &image.reference);
+        let mut named = std::iter::once(&release.spec.image).chain(pinned);
+        named.any(|image| self.renamed(image).is_err()) || self.image(release).is_err()
     }
 
     /// The image that a release asks for here.
@@ -138,6 +165,9 @@ impl Arrival<'_> {
     fn releases(&self) -> Result<Vec<Release>, OperationError> {
         let mut releases = Vec::with_capacity(self.app.releases.len());
         for there in &self.app.releases {
+            if self.stays_behind(there) {
+                continue;
+            }
             let mut release = there.clone();
             release.kind = Kind::Release;
             release.metadata.project = Some(self.app.project.clone());

@@ -6,12 +6,14 @@ use coracle_model::env::{EnvChange, EnvValue, EnvVars};
 use coracle_model::name::shown;
 use coracle_model::release::Release;
 
-use crate::archive::{AppRecord, Archive, refused};
+use crate::archive::bounds::Record;
+use crate::archive::{AppRecord, Archive, MOST_RELEASES, ProjectRecord, UserRecord, refused};
+use crate::env::check_value;
 use crate::error::OperationError;
 use crate::project;
 
 impl Archive {
-    /// Fails for the first record that cannot be.
+    /// Fails for the first two records that cannot be together. Each by itself was checked when it was read ([`Record`]).
     ///
     /// # Errors
     /// [`OperationError::InvalidSource`], naming the thing.
@@ -22,8 +24,6 @@ impl Archive {
             if !projects.insert(name) {
                 return Err(refused(format!("project {name} is there twice")));
             }
-            project::check(&record.spec())
-                .map_err(|error| refused(format!("project {name}: {error}")))?;
         }
         let mut apps = BTreeSet::new();
         let mut hosts = BTreeSet::new();
@@ -38,7 +38,6 @@ impl Archive {
             if let Some(twice) = app.domains.iter().find(|host| !hosts.insert(*host)) {
                 return Err(wrong(format!("the host name {twice} is there twice")));
             }
-            check_app(app, &self.header.registry_host).map_err(wrong)?;
         }
         Ok(())
     }
@@ -47,8 +46,36 @@ impl Archive {
 /// The most that releases and builds of one app were counted to: no counter comes to its end here.
 const MOST_COUNTED: u32 = 1_000_000_000;
 
-/// `registry` is the registry there.
-fn check_app(app: &AppRecord, registry: &str) -> Result<(), String> {
+impl Record for AppRecord {
+    fn check(&self) -> Result<(), OperationError> {
+        let (project, name) = (&self.project, &self.name);
+        check_app(self).map_err(|what| refused(format!("app {project}/{name}: {what}")))
+    }
+}
+
+impl Record for Vec<ProjectRecord> {
+    fn check(&self) -> Result<(), OperationError> {
+        self.iter().try_for_each(|record| {
+            project::check(&record.spec())
+                .map_err(|error| refused(format!("project {}: {error}", record.name)))
+        })
+    }
+}
+
+impl Record for Vec<UserRecord> {
+    /// Names, roles and projects are parsed: what can be read can be.
+    fn check(&self) -> Result<(), OperationError> {
+        Ok(())
+    }
+}
+
+fn check_app(app: &AppRecord) -> Result<(), String> {
+    let (releases, images) = (app.releases.len(), app.images.len());
+    if releases.max(images) > MOST_RELEASES {
+        return Err(format!(
+            "it has more than {MOST_RELEASES} releases or images"
+        ));
+    }
     if app.last_release > MOST_COUNTED || app.last_build > MOST_COUNTED {
         return Err(format!(
             "releases and builds are counted to {MOST_COUNTED} at most"
@@ -64,13 +91,7 @@ fn check_app(app: &AppRecord, registry: &str) -> Result<(), String> {
         if !numbers.insert(number) {
             return Err(format!("release {number} is there twice"));
         }
-        let images = std::iter::once(&release.spec.image)
-            .chain(release.status.image.as_ref().map(|image| &image.reference));
-        images
-            .filter_map(|image| image.as_str().strip_prefix(registry)?.strip_prefix('/'))
-            .try_for_each(|repository| check_repository(app, repository))
-            .and_then(|()| check_release(app, release))
-            .map_err(|what| format!("release {number}: {what}"))?;
+        check_release(app, release).map_err(|what| format!("release {number}: {what}"))?;
     }
     match app.live {
         Some(live) if !numbers.contains(&live) => {
@@ -114,17 +135,14 @@ fn check_release(app: &AppRecord, release: &Release) -> Result<(), String> {
 }
 
 fn check_env(vars: &EnvVars) -> Result<(), String> {
-    let (most, bytes) = (EnvChange::VARIABLES, EnvChange::VALUE_BYTES);
+    let most = EnvChange::VARIABLES;
     if vars.len() > most {
         return Err(format!("it has more than {most} variables"));
     }
     for (name, value) in vars {
-        if let EnvValue::Plain(text) = value
-            && (text.len() > bytes || text.contains('\0'))
-        {
-            return Err(format!(
-                "the value of {name} has more than {bytes} bytes or a zero byte"
-            ));
+        // A secret one when it is opened.
+        if let EnvValue::Plain(text) = value {
+            check_value(name, text).map_err(|error| format!("the variable {name}: {error}"))?;
         }
     }
     Ok(())

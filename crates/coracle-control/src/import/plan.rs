@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use coracle_model::app::{App, AppSpec};
 use coracle_model::domain::DomainSpec;
 use coracle_model::env::{EnvValue, EnvVars, Secret};
-use coracle_model::import::{ImportItem, ImportOutcome, ImportReport, OnConflict};
+use coracle_model::import::{ImportItem, ImportOutcome, ImportReport, OnConflict, VouchedBy};
 use coracle_model::name::{AppName, EnvName, Hostname, ProjectName};
 use coracle_model::object::Kind;
 use coracle_model::project::ProjectSpec;
@@ -62,11 +62,16 @@ impl Control {
             let verdict = self.plan_app(archive, app, on_conflict).await?;
             item(Kind::App, Some(&app.project), app.name.as_str(), verdict);
         }
-        report.notes = archive
-            .apps
-            .iter()
-            .flat_map(|app| notes(archive, app))
-            .collect();
+        report.vouched_by = match archive.seal {
+            Some(_) => VouchedBy::Passphrase,
+            None => VouchedBy::Nobody,
+        };
+        let arrivals = archive.apps.iter().map(|app| Arrival {
+            control: self,
+            archive,
+            app,
+        });
+        report.notes = arrivals.flat_map(notes).collect();
         Ok(report)
     }
 
@@ -110,6 +115,13 @@ impl Control {
             archive,
             app: record,
         };
+        let in_the_way = |reason: String| match on_conflict {
+            OnConflict::Skip => (ImportOutcome::Skipped, Some(reason)),
+            OnConflict::Fail | OnConflict::Replace => (ImportOutcome::Conflict, Some(reason)),
+        };
+        if let Some(hindrance) = arrival.hindrance() {
+            return Ok(in_the_way(hindrance));
+        }
         let own = self.default_host(project, name)?;
         let spec = arrival.spec()?;
         let wrong =
@@ -121,10 +133,6 @@ impl Control {
             .map_err(|error| wrong(&error))?
             .check_size()
             .map_err(|error| wrong(&error))?;
-        let in_the_way = |reason: String| match on_conflict {
-            OnConflict::Skip => (ImportOutcome::Skipped, Some(reason)),
-            OnConflict::Fail | OnConflict::Replace => (ImportOutcome::Conflict, Some(reason)),
-        };
         // Project and app are named by others too: a host name is never taken from anybody.
         for host in record.domains.iter().chain(std::iter::once(&own)) {
             if let Some(owner) = self.other_owner(project, name, host).await? {
@@ -167,7 +175,7 @@ impl Control {
     }
 
     /// Is the app here what the archive has? Its newest release counts: an older one may be live while that deploys.
-    async fn is_same(
+    pub(super) async fn is_same(
         &self,
         arrival: Arrival<'_>,
         here: &App,
@@ -222,13 +230,27 @@ fn opened(
 }
 
 /// What the archive cannot carry of an app.
-fn notes(archive: &Archive, record: &AppRecord) -> Vec<String> {
+fn notes(arrival: Arrival<'_>) -> Vec<String> {
+    let (archive, record) = (arrival.archive, arrival.app);
     let app = format!("app {}/{}", record.project, record.name);
     let mut notes: Vec<String> = record
         .volumes
         .iter()
         .map(|volume| format!("{app}: volume {volume} arrives empty; copy its data yourself"))
         .collect();
+    let behind: Vec<_> = record
+        .releases
+        .iter()
+        .filter(|release| arrival.stays_behind(release))
+        .map(|release| release.spec.number.to_string())
+        .collect();
+    if !behind.is_empty() {
+        notes.push(format!(
+            "{app}: {} not imported, with images that are not of project {}",
+            behind.join(", "),
+            record.project
+        ));
+    }
     if let Some(live) = record.live() {
         let image = portable_image(live, &record.releases);
         if !archive.has_image(record, &image) {

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use coracle_client::export::ExportQuery;
 use coracle_client::{ClientError, Items};
+use coracle_model::import::VouchedBy;
 use coracle_model::name::ProjectName;
 use futures::StreamExt as _;
 
-use super::passphrase::{self, Asked, PassphraseArgs};
+use super::passphrase::{self, PassphraseArgs};
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::output::{Format, Progress};
@@ -76,13 +77,23 @@ pub(crate) async fn run(args: ExportArgs, context: &Context) -> Result {
         projects,
         users: args.users,
     };
-    let given = args.passphrase.given()?;
-    let archive = match client.export(&query, given.as_ref()).await {
-        Err(error) if given.is_none() && needs_passphrase(&error) && passphrase::can_ask() => {
-            let asked = passphrase::ask(context, Asked::Twice)?;
-            client.export(&query, Some(&asked)).await?
+    let mut secret = match args.passphrase.given()? {
+        None if passphrase::can_ask() => passphrase::ask_new_or_none(context)?,
+        given => given,
+    };
+    let archive = match client.export(&query, secret.as_ref()).await {
+        Err(error) if secret.is_none() && needs_passphrase(&error) && passphrase::can_ask() => {
+            context
+                .printer
+                .note("there are secrets to export: they need a passphrase")?;
+            secret = Some(passphrase::ask_new(context)?);
+            client.export(&query, secret.as_ref()).await?
         }
         archive => archive?,
+    };
+    let vouched_by = match secret {
+        Some(_) => VouchedBy::Passphrase,
+        None => VouchedBy::Nobody,
     };
     let mut progress = context.printer.progress("exporting");
     let written = match &target {
@@ -91,13 +102,18 @@ pub(crate) async fn run(args: ExportArgs, context: &Context) -> Result {
     };
     progress.end();
     let size = written?;
+    if vouched_by == VouchedBy::Nobody {
+        context.printer.note(
+            "note: nobody vouches for the export: without a passphrase, whoever has the file can change what is in it unnoticed",
+        )?;
+    }
     let Target::File(file) = target else {
         return Ok(());
     };
     match context.printer.format() {
         Format::Json => context
             .printer
-            .json(&serde_json::json!({ "file": file, "bytes": size })),
+            .json(&serde_json::json!({ "file": file, "bytes": size, "vouched_by": vouched_by })),
         Format::Table => context.printer.done(&format!(
             "exported {exported} into {}, {}",
             file.display(),

@@ -1,21 +1,24 @@
 //! `coracle import`: what another platform exported, taken in.
 //!
 //! Theory of operation: the archive's first record is read here, so that a missing or wrong passphrase and a file that is
-//! no export are told before anything is sent. The platform checks all of it once more, and changes nothing before.
+//! no export are told before anything is sent. What comes on standard input goes through a file without a name for that. The
+//! platform checks all of it once more, and changes nothing before.
 
 use std::fs::File;
+use std::io::{IsTerminal as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use coracle_client::import::ImportQuery;
 use coracle_client::{Client, ClientError, Items};
 use coracle_control::OperationError;
-use coracle_control::archive::{Header, seal};
+use coracle_control::archive::Header;
+use coracle_control::archive::seal::Seal;
 use coracle_model::env::Secret;
 use coracle_model::import::{ImportLine, ImportReport, ImportStage, OnConflict};
 use futures::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
-use super::passphrase::{self, Asked, PassphraseArgs};
+use super::passphrase::{self, PassphraseArgs};
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::output::Progress;
@@ -27,11 +30,11 @@ const CHUNK_BYTES: usize = 128 * 1024;
 /// Take in what `coracle export` wrote on another platform
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// The file
+    /// The file; `-` is standard input
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Check everything and say what would become of it; change nothing
-    #[arg(long)]
+    #[arg(long, visible_alias = "dry-run")]
     check: bool,
     /// What to do about apps that are there already and are not as in the file
     #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
@@ -68,9 +71,10 @@ pub(crate) async fn run(args: ImportArgs, context: &Context) -> Result {
         on_conflict: args.on_conflict.into(),
         check: args.check,
     };
-    let secret = passphrase(&args, context).await?;
+    let archive = Archive::open(&args).await?;
+    let secret = passphrase(&archive, &args.passphrase, context).await?;
     let mut progress = context.printer.progress("importing");
-    let lines = send(&client, query, secret.as_ref(), &args.file, &progress).await?;
+    let lines = send(&client, query, secret.as_ref(), archive, &progress).await?;
     let followed = follow(lines, &mut progress).await;
     progress.end();
     let report = followed?;
@@ -88,37 +92,109 @@ pub(crate) async fn run(args: ImportArgs, context: &Context) -> Result {
             );
         }
     }
-    let told = match report.check {
-        true => "checked; nothing was changed",
-        false => "imported; `coracle apps` tells how the apps come up",
-    };
-    context.printer.done(told)
+    if report.check {
+        let images = bytes(report.blob_bytes);
+        return context.printer.done(&format!(
+            "checked; nothing was changed; an import would add {images} of images"
+        ));
+    }
+    context
+        .printer
+        .done("imported; `coracle apps` tells how the apps come up")
 }
 
-/// The passphrase of the archive's secrets, where it has any. A wrong one is told here.
-async fn passphrase(args: &ImportArgs, context: &Context) -> Result<Option<Secret>> {
-    let shown = args.file.display();
-    let file = File::open(&args.file)
-        .map_err(|error| CliError::caused(format!("{shown} cannot be read"), &error))?;
+/// What is to be imported.
+struct Archive {
+    file: File,
+    /// As people call it.
+    shown: String,
+}
+
+impl Archive {
+    async fn open(args: &ImportArgs) -> Result<Self> {
+        if args.file != Path::new("-") {
+            let shown = args.file.display().to_string();
+            return match File::open(&args.file) {
+                Ok(file) => Ok(Self { file, shown }),
+                Err(error) => Err(CliError::caused(format!("{shown} cannot be read"), &error)),
+            };
+        }
+        if args.passphrase.is_input() {
+            return Err(CliError::usage(
+                "archive and passphrase cannot both come from standard input",
+            )
+            .hint("give the passphrase in another file, or in CORACLE_PASSPHRASE"));
+        }
+        if std::io::stdin().is_terminal() {
+            return Err(CliError::usage("there is no archive on a terminal")
+                .hint("name a file, or redirect the input"));
+        }
+        let failed =
+            |error: std::io::Error| CliError::caused("standard input cannot be read", &error);
+        // Its first record is read before it is sent, and a stream cannot be read twice.
+        let received = tokio::task::spawn_blocking(|| {
+            let mut file = tempfile::tempfile()?;
+            std::io::copy(&mut std::io::stdin().lock(), &mut file)?;
+            Ok(file)
+        });
+        let file = received
+            .await
+            .map_err(|panic| failed(std::io::Error::other(panic)))?
+            .map_err(failed)?;
+        Ok(Self {
+            file,
+            shown: "standard input".to_owned(),
+        })
+    }
+
+    /// From its beginning.
+    fn reader(&self) -> Result<File> {
+        let reader = self.file.try_clone().and_then(|mut file| {
+            file.rewind()?;
+            Ok(file)
+        });
+        reader.map_err(|error| CliError::caused(format!("{} cannot be read", self.shown), &error))
+    }
+}
+
+/// The passphrase of the archive, where it was made with one. A wrong one is told here.
+async fn passphrase(
+    archive: &Archive,
+    args: &PassphraseArgs,
+    context: &Context,
+) -> Result<Option<Secret>> {
+    let shown = &archive.shown;
+    let file = archive.reader()?;
     let refused = |error: OperationError| CliError::caused(&shown, &error);
     let header = tokio::task::spawn_blocking(move || Header::read(file))
         .await
         .map_err(|error| CliError::caused(&shown, &error))?
         .map_err(refused)?;
-    let Some(parameters) = header.seal else {
-        return Ok(None);
-    };
-    let secret = match args.passphrase.given()? {
-        Some(given) => given,
-        None if passphrase::can_ask() => passphrase::ask(context, Asked::Once)?,
-        None => {
-            return Err(CliError::usage(format!(
-                "{shown} has secrets, which need their passphrase"
-            ))
-            .hint("give it with --passphrase-file, or in CORACLE_PASSPHRASE"));
+    let (parameters, secret) = match (header.seal, args.given()?) {
+        (Some(parameters), Some(given)) => (parameters, given),
+        (Some(parameters), None) if passphrase::can_ask() => {
+            (parameters, passphrase::ask(context)?)
+        }
+        (Some(_), None) => {
+            let what = format!("{shown} was made with a passphrase, which is needed");
+            return Err(CliError::usage(what)
+                .hint("give it with --passphrase-file, or in CORACLE_PASSPHRASE"));
+        }
+        (None, Some(_)) => {
+            let what =
+                format!("no passphrase was used for {shown}, so nobody vouches for what is in it");
+            return Err(CliError::usage(what).hint(
+                "if it was made with one, it was changed since; else import it without one, if you trust who had it",
+            ));
+        }
+        (None, None) => {
+            context.printer.note(&format!(
+                "note: nobody vouches for {shown}: it was made without a passphrase, and whoever had it may have changed what is in it"
+            ))?;
+            return Ok(None);
         }
     };
-    seal::open(&secret, &parameters).await.map_err(refused)?;
+    Seal::open(&secret, &parameters).await.map_err(refused)?;
     Ok(Some(secret))
 }
 
@@ -126,11 +202,12 @@ async fn send(
     client: &Client,
     query: ImportQuery,
     secret: Option<&Secret>,
-    path: &Path,
+    archive: Archive,
     progress: &Progress,
 ) -> Result<Items<ImportLine>> {
-    let unreadable = |error| CliError::caused(format!("{} cannot be read", path.display()), &error);
-    let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+    let shown = &archive.shown;
+    let unreadable = |error| CliError::caused(format!("{shown} cannot be read"), &error);
+    let file = tokio::fs::File::from_std(archive.reader()?);
     let total = file.metadata().await.map_err(unreadable)?.len();
     let bar = progress.bytes(total);
     let shown = bar.clone();

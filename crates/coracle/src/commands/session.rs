@@ -129,6 +129,11 @@ pub(crate) fn password_from_input() -> Result<Secret> {
 
 /// A password from the terminal, which does not show it.
 pub(crate) fn ask_password(context: &Context, question: &str) -> Result<Secret> {
+    checked(ask_hidden(context, question)?.expose())
+}
+
+/// A line from the terminal, which does not show it. It may be empty.
+pub(crate) fn ask_hidden(context: &Context, question: &str) -> Result<Secret> {
     let input = std::io::stdin();
     if !input.is_terminal() {
         return Err(
@@ -149,7 +154,7 @@ pub(crate) fn ask_password(context: &Context, question: &str) -> Result<Secret> 
     let read = input.lock().take(PASSWORD_BYTES).read_line(&mut text);
     tcsetattr(&input, OptionalActions::Flush, &before).map_err(cannot)?;
     read.map_err(|error| CliError::caused("the password cannot be read", &error))?;
-    checked(text.trim_end_matches(['\n', '\r']))
+    Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
 }
 
 fn checked(password: &str) -> Result<Secret> {
