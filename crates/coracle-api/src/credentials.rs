@@ -5,9 +5,9 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use coracle_control::build_pass::BuildGrant;
-use coracle_control::registry_access::RegistryGrant;
 use coracle_control::{Control, OperationError};
 use coracle_model::env::Secret;
+use coracle_model::name::ProjectName;
 use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
@@ -119,7 +119,7 @@ impl Authentication {
         Self { control }
     }
 
-    /// Whose image a build's pass may push, if this is one.
+    /// Which image a build's pass may push, if this is one.
     pub(crate) async fn build_grant(
         &self,
         secret: &str,
@@ -127,11 +127,11 @@ impl Authentication {
         self.control.build_grant(secret).await
     }
 
-    /// What a project's own secret opens in the registry, if this is one.
+    /// Whose images a project's own secret pulls, if this is one.
     pub(crate) async fn registry_grant(
         &self,
         secret: &str,
-    ) -> Result<Option<RegistryGrant>, OperationError> {
+    ) -> Result<Option<ProjectName>, OperationError> {
         self.control.registry_grant(secret).await
     }
 

@@ -1,9 +1,11 @@
 //! Images in the registry.
 
+use async_trait::async_trait;
 use axum::extract::State;
+use coracle_control::image::{ImageTags, PushedImage, TagError};
 use coracle_model::object::List;
 use coracle_model::problem::{Code, Problem};
-use coracle_registry::{RegistryError, RepositoryName};
+use coracle_registry::{Digest, Registry, RegistryError, RepositoryName, Tag};
 use serde::Serialize;
 
 use crate::caller::Caller;
@@ -11,6 +13,35 @@ use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Path, Query, ReachedAs};
 use crate::page::Page;
 use crate::state::ApiState;
+
+/// The tags of the platform's registry, for builds.
+#[derive(Debug)]
+pub struct BuildTags(
+    /// The registry.
+    pub Registry,
+);
+
+#[async_trait]
+impl ImageTags for BuildTags {
+    async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError> {
+        let repository = RepositoryName::for_app(pushed.project, pushed.app);
+        let digest: Digest = pushed.digest.parse().map_err(unnamed)?;
+        let tag = Tag::new(tag).map_err(unnamed)?;
+        self.0
+            .put_tag(&repository, &tag, &digest)
+            .await
+            .map_err(unnamed)?;
+        let before = Tag::new(pushed.tag).map_err(unnamed)?;
+        match self.0.delete_tag(&repository, &before).await {
+            Ok(()) | Err(RegistryError::ManifestUnknown(_)) => Ok(()),
+            Err(error) => Err(unnamed(error)),
+        }
+    }
+}
+
+fn unnamed(error: impl std::error::Error + Send + Sync + 'static) -> TagError {
+    TagError(Box::new(error))
+}
 
 /// A repository of the registry.
 #[derive(Serialize, utoipa::ToSchema)]

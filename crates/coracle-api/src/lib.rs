@@ -55,6 +55,7 @@ pub use connect::ConnectLimits;
 pub use connection::ConnectionLimits;
 pub use credentials::{Authentication, PlatformCredential};
 pub use password::{PasswordError, hash_password};
+pub use image::BuildTags;
 pub use registry_access::RegistryAccess;
 pub use server::{ServeError, serve, serve_registry, serve_within};
 pub use state::{ApiState, StatusSource};

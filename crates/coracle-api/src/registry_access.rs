@@ -1,15 +1,16 @@
 //! Who may do what in the registry: the first part of a repository's name is the project.
 //!
 //! Theory of operation: four sorts of credentials are taken. The platform's own opens everything; a project's own, which
-//! its nodes and builds have, opens this project's repositories and lists nothing; a build's pass lets that build push its
-//! image while it goes on; a user's token what the user may see.
+//! its nodes have, pulls this project's images and lists nothing; a build's pass lets that build push its image, under its
+//! own tag, while it goes on; a user's token what the user may see. Images that stand in for public ones decide what
+//! everybody's builds begin with: only administrators write them.
 
 use async_trait::async_trait;
 use coracle_control::OperationError;
 use coracle_control::build_pass::BuildGrant;
-use coracle_control::registry_access::{RegistryGrant, RegistryRight};
+use coracle_model::name::ProjectName;
 use coracle_model::user::Role;
-use coracle_registry::{Action, Authorizer, Credentials, Denied, RepositoryName};
+use coracle_registry::{Action, Authorizer, Credentials, Denied, Reference, RepositoryName};
 
 use crate::credentials::{Authentication, PlatformCredential};
 
@@ -41,24 +42,31 @@ impl RegistryAccess {
         self
     }
 
+    /// Does a repository stand in for a public one?
+    fn is_base_image(&self, repository: &str) -> bool {
+        let path = self.base_images.as_deref();
+        path.is_some_and(|path| below(repository, path))
+    }
+
     /// May a build that goes on do this? It pushes its own image, and reads what images of its project begin with.
     fn built(
         &self,
         build: &BuildGrant,
         repository: Option<&RepositoryName>,
-        action: Action,
+        action: Action<'_>,
     ) -> Result<(), Denied> {
-        let below = |name: &str, path: &str| {
-            let rest = name.strip_prefix(path);
-            rest.is_some_and(|rest| rest.starts_with('/'))
-        };
+        let own = |name: &str| name == format!("{}/{}", build.project, build.app);
         let allowed = match (repository.map(RepositoryName::as_str), action) {
             // To log in.
             (None, Action::Pull) => true,
-            (Some(name), Action::Push) => name == format!("{}/{}", build.project, build.app),
+            (Some(name), Action::Push) => own(name),
+            // Who writes by digest changes what nobody named before.
+            (Some(name), Action::PutManifest(reference)) => {
+                let digest = matches!(reference.parse(), Ok(Reference::Digest(_)));
+                own(name) && (digest || reference == build.tag)
+            }
             (Some(name), Action::Pull) => {
-                let base = self.base_images.as_deref();
-                below(name, build.project.as_str()) || base.is_some_and(|base| below(name, base))
+                below(name, build.project.as_str()) || self.is_base_image(name)
             }
             _ => false,
         };
@@ -76,7 +84,7 @@ impl Authorizer for RegistryAccess {
         &self,
         credentials: Option<Credentials>,
         repository: Option<&RepositoryName>,
-        action: Action,
+        action: Action<'_>,
     ) -> Result<(), Denied> {
         let credentials = credentials.ok_or(Denied::Unauthenticated)?;
         if self.platform.is(credentials.token()) {
@@ -87,8 +95,8 @@ impl Authorizer for RegistryAccess {
             return self.built(&build, repository, action);
         }
         let grant = self.authentication.registry_grant(credentials.token());
-        if let Some(grant) = grant.await.map_err(uncheckable)? {
-            return granted(&grant, repository, action);
+        if let Some(project) = grant.await.map_err(uncheckable)? {
+            return granted(&project, repository, action);
         }
         let caller = self
             .authentication
@@ -101,7 +109,8 @@ impl Authorizer for RegistryAccess {
         };
         let needed = match action {
             Action::Pull | Action::List => Role::Viewer,
-            Action::Push | Action::Delete => Role::Developer,
+            _ if self.is_base_image(repository.as_str()) => Role::Admin,
+            Action::Push | Action::PutManifest(_) | Action::Delete => Role::Developer,
         };
         if caller.sees_repository(repository) && caller.role >= needed {
             Ok(())
@@ -116,27 +125,23 @@ fn uncheckable(error: OperationError) -> Denied {
     Denied::Unauthenticated
 }
 
+/// Is a repository below a path, which may be a project?
+fn below(repository: &str, path: &str) -> bool {
+    let rest = repository.strip_prefix(path);
+    rest.is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// May somebody with a project's own secret do this?
 fn granted(
-    grant: &RegistryGrant,
+    project: &ProjectName,
     repository: Option<&RepositoryName>,
-    action: Action,
+    action: Action<'_>,
 ) -> Result<(), Denied> {
-    let inside = match repository {
-        // To log in.
-        None => true,
-        Some(repository) => repository
-            .as_str()
-            .split_once('/')
-            .is_some_and(|(first, _)| first == grant.project.as_str()),
-    };
-    match (action, grant.right) {
-        (Action::Pull, RegistryRight::Pull | RegistryRight::Build)
-        | (Action::Push, RegistryRight::Build)
-            if inside =>
-        {
-            Ok(())
-        }
-        _ => Err(Denied::Forbidden),
+    // Without a repository: to log in.
+    let inside = repository.is_none_or(|name| below(name.as_str(), project.as_str()));
+    if inside && action == Action::Pull {
+        Ok(())
+    } else {
+        Err(Denied::Forbidden)
     }
 }

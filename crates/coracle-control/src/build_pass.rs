@@ -1,8 +1,9 @@
-//! With what one build logs in to the platform's own registry, where it runs on another machine.
+//! With what one build logs in to the platform's own registry.
 //!
 //! Theory of operation: a pass says which build it is for, sealed with the platform's key: every control plane can read
-//! it, nobody else can make one, and none is kept. It is good for that build's image alone, and as long as the store says
-//! that the build goes on: what comes of a build that was cancelled, or that is over, cannot be pushed any more.
+//! it, nobody else can make one, and none is kept. It is good for that build's image alone, under the one tag that the build
+//! pushes, and as long as the store says that the build goes on: what comes of a build that was cancelled, or that is over,
+//! cannot be pushed any more.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use coracle_engine::build::RegistryCredentials;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::Control;
 use crate::error::OperationError;
+use crate::image::pushed_tag;
 use crate::keys;
 
 /// What every pass begins with, so that scanners for leaked secrets find it.
@@ -35,13 +37,15 @@ struct Claim {
     expires: DateTime<Utc>,
 }
 
-/// Whose image the bearer of a pass may push.
+/// Which image the bearer of a pass may push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildGrant {
     /// The project.
     pub project: ProjectName,
     /// The app.
     pub app: AppName,
+    /// The tag.
+    pub tag: String,
 }
 
 impl Control {
@@ -73,7 +77,7 @@ impl Control {
         })
     }
 
-    /// Whose image the bearer of a pass may push; nothing when it is none, or its build does not go on.
+    /// Which image the bearer of a pass may push; nothing when it is none, or its build does not go on.
     ///
     /// # Errors
     /// When the store fails.
@@ -98,6 +102,7 @@ impl Control {
             && !build.status.phase.is_final()
             && build.spec.cancel == Cancel::No;
         Ok(goes_on.then_some(BuildGrant {
+            tag: pushed_tag(&build),
             project: claim.project,
             app: claim.app,
         }))

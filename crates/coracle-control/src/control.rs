@@ -9,6 +9,7 @@ use coracle_task::Supervisor;
 use crate::build_log::BuildLogs;
 use crate::error::OperationError;
 use crate::feed::Feed;
+use crate::image::ImageTags;
 use crate::journal::Journal;
 use crate::leading::Leading;
 use crate::objects::Objects;
@@ -33,6 +34,8 @@ pub struct Control {
     pub journal: Journal,
     /// Logs of builds.
     pub build_logs: BuildLogs,
+    /// The registry's tags. Without them the images of builds keep the tags that they were pushed under.
+    pub image_tags: Option<Arc<dyn ImageTags>>,
     /// Does this process lead?
     pub leading: Leading,
     /// How this platform is set up.
@@ -70,11 +73,19 @@ impl Control {
             objects,
             engine,
             vault,
+            image_tags: None,
             leading: Leading::alone(),
             settings: Arc::new(settings),
         };
         control.ensure_default_project().await?;
         Ok(control)
+    }
+
+    /// The same with the registry, which needs to know who may do what before it can be opened.
+    #[must_use]
+    pub fn with_image_tags(mut self, tags: Arc<dyn ImageTags>) -> Self {
+        self.image_tags = Some(tags);
+        self
     }
 
     /// The same as one of several control planes on its store, which does not lead until it is told.

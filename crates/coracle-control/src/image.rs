@@ -4,31 +4,52 @@
 //! images, one that a cluster's nodes use, those of proxies before it. People type whatever they pushed to, so every name is
 //! taken, and turned into the first. A project runs images of its own part of the registry only: what its nodes pull with
 //! opens no other part, and else whoever may deploy in one project could read the images of all.
+//!
+//! An engine may keep what it built under the name it was pushed by, in a store that the builds of all projects use and
+//! that asks nobody who they are: Docker does. So a build is pushed under a tag that nobody can foresee, and the registry,
+//! which does ask, has the image under the build's own name afterwards.
 
-use coracle_model::name::{ImageRef, ProjectName};
+use std::error::Error;
+
+use async_trait::async_trait;
+use coracle_model::build::Build;
+use coracle_model::name::{AppName, ImageRef, ProjectName};
 
 use crate::error::OperationError;
 use crate::settings::Settings;
 
-/// Is it the id of an image in one engine's own store (`sha256:…`)? No other machine can find it.
-pub(crate) fn is_engine_id(image: &ImageRef) -> bool {
-    image.as_str().starts_with("sha256:")
+/// The tag that a build pushes: its name, and 128 random bits that only its project's members can read.
+#[must_use]
+pub fn pushed_tag(build: &Build) -> String {
+    format!("b{}-{}", build.spec.number, build.metadata.uid)
 }
 
-/// Fails for an image in `field` that only one machine's engine can find: a release runs on any node.
-///
-/// # Errors
-/// [`OperationError::Invalid`].
-pub fn check_findable(field: &'static str, image: &ImageRef) -> Result<(), OperationError> {
-    if is_engine_id(image) {
-        return Err(OperationError::invalid(
-            field,
-            format!(
-                "{image} is the id of an image in one machine's engine, which no other machine can find: name it as NAME:TAG or REGISTRY/PATH@sha256:…"
-            ),
-        ));
-    }
-    Ok(())
+/// The image of a build, as it was pushed.
+#[derive(Clone, Copy, Debug)]
+pub struct PushedImage<'a> {
+    /// The project of its app.
+    pub project: &'a ProjectName,
+    /// Its app.
+    pub app: &'a AppName,
+    /// Of its manifest, such as `sha256:…`.
+    pub digest: &'a str,
+    /// The tag it was pushed under.
+    pub tag: &'a str,
+}
+
+/// An image could not be given its tag.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry does not give it its tag")]
+pub struct TagError(#[source] pub Box<dyn Error + Send + Sync>);
+
+/// The tags of the platform's own registry.
+#[async_trait]
+pub trait ImageTags: Send + Sync {
+    /// Gives the image of a build the tag `tag` instead of the one that it was pushed under. What was done before is no error.
+    ///
+    /// # Errors
+    /// [`TagError`], also when the registry has no such image.
+    async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError>;
 }
 
 impl Settings {
@@ -120,22 +141,6 @@ mod tests {
             "example.org/shop/till@sha256:00",
         ] {
             assert_eq!(named(other).unwrap(), other);
-        }
-    }
-
-    #[test]
-    fn the_id_of_an_image_in_an_engine_is_no_image_to_release() {
-        let id = format!("sha256:{}", "a".repeat(64));
-        let check = |image: &str| check_findable("image", &ImageRef::new(image).unwrap());
-        for own in [id.as_str(), "sha256:abcdef"] {
-            let told = check(own).unwrap_err();
-            assert!(
-                matches!(&told, OperationError::Invalid { field, .. } if field == "image"),
-                "{told}"
-            );
-        }
-        for other in [format!("shop@{id}"), "sha256".to_owned(), "shop:1".to_owned()] {
-            assert!(check(&other).is_ok(), "{other}");
         }
     }
 

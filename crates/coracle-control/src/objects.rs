@@ -178,9 +178,9 @@ pub fn new_object<S: Spec>(
     }
 }
 
-/// 128 random bits in hexadecimal.
+/// 128 random bits in hexadecimal. Whoever may not see the object cannot guess them, and images of builds rely on that.
 ///
-/// Falls back to the clock should the system have no randomness: an id must be unique, not secret.
+/// Falls back to the clock should the system have no randomness, where nothing that is sealed could be made either.
 #[must_use]
 pub fn new_uid() -> String {
     let mut bytes = [0_u8; 16];

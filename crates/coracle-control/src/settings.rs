@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::app::host_label;
+use coracle_model::build::Build;
 use coracle_model::name::{AppName, Hostname, ImageRef, InvalidName, ProjectName};
+
+use crate::image::pushed_tag;
 
 /// How this platform is set up. Does not change while it runs.
 #[derive(Clone, Debug)]
@@ -83,17 +86,17 @@ impl Settings {
         }
     }
 
-    /// Where build `number` of an app is pushed to.
+    /// Where a build is pushed to.
     ///
     /// # Errors
     /// When the registry's host is no part of an image reference.
     pub fn build_image(
         &self,
         project: &ProjectName,
-        app: &AppName,
-        number: u32,
+        build: &Build,
     ) -> Result<ImageRef, InvalidName> {
-        ImageRef::new(format!("{}/{project}/{app}:b{number}", self.registry_host))
+        let (app, tag) = (&build.spec.app, pushed_tag(build));
+        ImageRef::new(format!("{}/{project}/{app}:{tag}", self.registry_host))
     }
 
     /// Uploads that wait for their build.

@@ -49,7 +49,7 @@ pub(crate) enum Init {
     No,
 }
 
-/// What the daemon is asked for, for a pod.
+/// What the daemon is asked for, for a pod. But for the image, which has another name where it was just pulled.
 pub(crate) fn create_body(
     config: &DockerConfig,
     names: &Names,
@@ -83,7 +83,6 @@ pub(crate) fn create_body(
     };
     ContainerCreateBody {
         hostname: Some(hostname(&facts.pod.name)),
-        image: Some(template.image.to_string()),
         entrypoint,
         cmd,
         env: Some(environment(template)),

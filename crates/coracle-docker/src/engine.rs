@@ -140,7 +140,15 @@ impl Engine for DockerEngine {
         project: &ProjectName,
         pull: &PullCredentials,
     ) -> Result<(), EngineError> {
-        self.core.credentials.set(project, pull);
+        if self.core.credentials.set(project, pull) {
+            let (core, host) = (Arc::clone(&self.core), pull.host.clone());
+            let owner = &self.core.config.supervisor;
+            owner.spawn("docker-image-names", async move {
+                if let Err(error) = image::hide_builds(&core, &host).await {
+                    tracing::warn!(%error, "images of earlier builds keep tags that everybody can foresee");
+                }
+            });
+        }
         Ok(())
     }
 

@@ -5,20 +5,29 @@
 //! has it; an image that no registry has is pinned by its id. For the case that a pod needs the image again after
 //! it was removed from the cache there are credentials in memory: those that the project was given for the platform's own
 //! registry, and for other registries those that a pull of the same repository worked with.
+//!
+//! Docker's store is one for everybody, and gives out what is in it without asking who wants it: to the Dockerfile of any
+//! project, whose `FROM` it looks up there before it asks a registry. So what not everybody may have is here under names
+//! only that nobody can foresee: the tag that a build pushed has random letters in it, and what was pulled with credentials
+//! has no tag but its digest. Who knows a digest or such a tag had the image before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
+use bollard::query_parameters::{
+    CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions,
+};
 use coracle_engine::build::{PullCredentials, RegistryCredentials};
 use coracle_engine::{EngineError, ImageInfo};
 use coracle_model::name::{ImageRef, ProjectName};
 use futures::StreamExt as _;
 
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
+use crate::facts::{BUILD, PLATFORM};
+use crate::reference::{Reference, exact, is_id};
 use crate::state::Core;
 
 /// Credentials that are known in this process's life.
@@ -27,6 +36,8 @@ pub(crate) struct KnownCredentials(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
+    /// Was any project given anything?
+    given: bool,
     /// What each project was given.
     projects: BTreeMap<ProjectName, PullCredentials>,
     /// What worked, by repository: credentials need not be good for another one of the same registry.
@@ -38,9 +49,11 @@ impl KnownCredentials {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set(&self, project: &ProjectName, pull: &PullCredentials) {
+    /// Keeps what a project was given; says whether it is the first in this process's life that was given anything.
+    pub(crate) fn set(&self, project: &ProjectName, pull: &PullCredentials) -> bool {
         let mut known = self.known();
         known.projects.insert(project.clone(), pull.clone());
+        !std::mem::replace(&mut known.given, true)
     }
 
     pub(crate) fn forget(&self, project: &ProjectName) {
@@ -68,55 +81,6 @@ impl KnownCredentials {
     }
 }
 
-/// A reference in its parts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Reference<'a> {
-    /// The registry; empty for Docker Hub.
-    pub(crate) host: &'a str,
-    /// Registry and path, as it was written.
-    pub(crate) repository: &'a str,
-    pub(crate) tag: Option<&'a str>,
-    pub(crate) digest: Option<&'a str>,
-}
-
-impl<'a> Reference<'a> {
-    pub(crate) fn parse(text: &'a str) -> Self {
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest)),
-            None => (text, None),
-        };
-        let slash = rest.rfind('/').map_or(0, |at| at + 1);
-        let (repository, tag) = match rest[slash..].find(':') {
-            Some(at) => (&rest[..slash + at], Some(&rest[slash + at + 1..])),
-            None => (rest, None),
-        };
-        let host = match repository.split_once('/') {
-            Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-            _ => "",
-        };
-        Self {
-            host,
-            repository,
-            tag,
-            digest,
-        }
-    }
-
-    /// Registry and path without what Docker leaves out in its own records.
-    fn familiar(&self) -> &'a str {
-        let rest = self
-            .repository
-            .strip_prefix("docker.io/")
-            .unwrap_or(self.repository);
-        rest.strip_prefix("library/").unwrap_or(rest)
-    }
-}
-
-/// Is it the id of a local image?
-fn is_id(text: &str) -> bool {
-    text.starts_with("sha256:")
-}
-
 pub(crate) async fn resolve(
     core: &Core,
     image: &ImageRef,
@@ -128,19 +92,22 @@ pub(crate) async fn resolve(
     }
     let known = core.credentials.of(&Reference::parse(image.as_str()), None);
     let used = credentials.or(known.as_ref());
-    pull(&docker, image, used).await?;
+    let pulled = pull(&docker, image, used).await?;
     if let Some(used) = used {
         let reference = Reference::parse(image.as_str());
         core.credentials.remember(&reference, used);
     }
-    local(&docker, image)
+    local(&docker, &pulled)
         .await?
         .ok_or_else(|| unavailable(image, "it was pulled and is gone again"))
 }
 
 /// The image as it is here.
 async fn local(docker: &Docker, image: &ImageRef) -> Result<Option<ImageInfo>, EngineError> {
-    match docker.inspect_image(image.as_str()).await {
+    let Some(name) = exact(image) else {
+        return Ok(None);
+    };
+    match docker.inspect_image(&name).await {
         Ok(found) => info(image, &found).map(Some),
         Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(engine_error(error)),
@@ -156,7 +123,7 @@ pub(crate) fn info(asked: &ImageRef, found: &ImageInspect) -> Result<ImageInfo, 
         digest.familiar() == reference.familiar()
             && reference.digest.is_none_or(|d| digest.digest == Some(d))
     };
-    let pinned = if is_id(asked.as_str()) {
+    let pinned = if is_id(asked) {
         id
     } else {
         digests.iter().find(of_this).map_or(id, String::as_str)
@@ -211,49 +178,58 @@ pub(crate) fn login(credentials: &RegistryCredentials) -> DockerCredentials {
     }
 }
 
-/// Gets an image here for a pod of `project`.
+/// Gets an image here for a pod of `project`, and says by which name it is here.
 pub(crate) async fn pull_for(
     core: &Core,
     docker: &Docker,
     project: &ProjectName,
     image: &ImageRef,
-) -> Result<(), EngineError> {
+) -> Result<String, EngineError> {
     let reference = Reference::parse(image.as_str());
     let known = core.credentials.of(&reference, Some(project));
-    pull(docker, image, known.as_ref()).await
+    let pulled = pull(docker, image, known.as_ref()).await?;
+    Ok(pulled.to_string())
 }
 
-/// Gets an image here.
+/// Gets an image here, and says by which name it is here. Under its tag others could name it without being asked who they
+/// are: what takes credentials is pulled by its digest.
 async fn pull(
     docker: &Docker,
     image: &ImageRef,
     credentials: Option<&RegistryCredentials>,
-) -> Result<(), EngineError> {
-    if is_id(image.as_str()) {
+) -> Result<ImageRef, EngineError> {
+    let Some(name) = exact(image).filter(|_| !is_id(image)) else {
         return Err(unavailable(
             image,
             "there is no local image with this id, and no registry can be asked for one",
         ));
-    }
-    let reference = Reference::parse(image.as_str());
+    };
+    let reference = Reference::parse(&name);
+    let failed = |error| pull_error(image, &reference, error);
+    let told = match credentials {
+        Some(credentials) if reference.digest.is_none() => {
+            let login = Some(login(credentials));
+            let told = docker.inspect_registry_image(&name, login).await;
+            told.map_err(failed)?.descriptor.digest
+        }
+        _ => None,
+    };
+    let digest = told.as_deref().or(reference.digest);
     let options = CreateImageOptions {
         from_image: Some(reference.repository.to_owned()),
-        tag: Some(
-            reference
-                .digest
-                .or(reference.tag)
-                .unwrap_or("latest")
-                .to_owned(),
-        ),
+        tag: digest.or(reference.tag).map(str::to_owned),
         ..CreateImageOptions::default()
     };
     let mut progress = docker.create_image(Some(options), None, credentials.map(login));
     while let Some(step) = progress.next().await {
-        if let Err(error) = step {
-            return Err(pull_error(image, &reference, error));
-        }
+        step.map_err(failed)?;
     }
-    Ok(())
+    let here = match digest {
+        Some(digest) => format!("{}@{digest}", reference.repository),
+        None => name.clone(),
+    };
+    ImageRef::new(here)
+        .map_err(|_| unavailable(image, "the registry tells a digest that cannot be read"))
 }
 
 fn pull_error(
@@ -306,8 +282,11 @@ fn pull_error(
 
 pub(crate) async fn remove(core: &Core, image: &ImageRef) -> Result<(), EngineError> {
     let docker = core.client.docker().await?;
+    let Some(name) = exact(image) else {
+        return Ok(());
+    };
     let removed = docker
-        .remove_image(image.as_str(), None::<RemoveImageOptions>, None)
+        .remove_image(&name, None::<RemoveImageOptions>, None)
         .await
         .map(|_| ());
     match ignore_missing(removed) {
@@ -317,30 +296,59 @@ pub(crate) async fn remove(core: &Core, image: &ImageRef) -> Result<(), EngineEr
     }
 }
 
+/// Renames what was built when builds pushed tags that everybody can foresee, as far as it was pushed to `host`.
+pub(crate) async fn hide_builds(core: &Core, host: &str) -> Result<(), EngineError> {
+    let docker = core.client.docker().await?;
+    let labels = vec![
+        format!("{PLATFORM}={}", core.config.platform),
+        BUILD.to_owned(),
+    ];
+    let options = ListImagesOptions {
+        filters: Some(HashMap::from([("label".to_owned(), labels)])),
+        ..ListImagesOptions::default()
+    };
+    for image in docker
+        .list_images(Some(options))
+        .await
+        .map_err(engine_error)?
+    {
+        let Some(build) = image.labels.get(BUILD) else {
+            continue;
+        };
+        for name in &image.repo_tags {
+            let Some((repository, hidden)) = hidden_tag(name, host, build) else {
+                continue;
+            };
+            let tag = TagImageOptions {
+                repo: Some(repository.to_owned()),
+                tag: Some(hidden),
+            };
+            docker
+                .tag_image(&image.id, Some(tag))
+                .await
+                .map_err(engine_error)?;
+            let untagged = docker
+                .remove_image(name, None::<RemoveImageOptions>, None)
+                .await
+                .map(drop);
+            ignore_missing(untagged).map_err(engine_error)?;
+        }
+    }
+    Ok(())
+}
+
+/// The repository of an image, and the tag that it gets instead of one of a build's number alone.
+fn hidden_tag<'a>(name: &'a str, host: &str, build: &str) -> Option<(&'a str, String)> {
+    let name = Reference::parse(name);
+    let tag = name.tag.filter(|_| name.host == host)?;
+    let number = tag.strip_prefix('b')?;
+    let of_build = !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit());
+    of_build.then(|| (name.repository, format!("{tag}-{build}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn references_are_taken_apart() {
-        let r = Reference::parse("127.0.0.1:7070/default/hello:v1@sha256:ab");
-        assert_eq!(
-            (r.host, r.repository, r.tag, r.digest),
-            (
-                "127.0.0.1:7070",
-                "127.0.0.1:7070/default/hello",
-                Some("v1"),
-                Some("sha256:ab")
-            )
-        );
-        let r = Reference::parse("debian:12");
-        assert_eq!((r.host, r.repository, r.tag), ("", "debian", Some("12")));
-        assert_eq!(
-            Reference::parse("docker.io/library/debian").familiar(),
-            "debian"
-        );
-        assert_eq!(Reference::parse("team/app").host, "");
-    }
 
     #[test]
     fn an_image_is_pinned_by_the_digest_of_the_repository_that_was_asked_for() {
@@ -394,6 +402,23 @@ mod tests {
         assert_eq!(of("127.0.0.1:7070/one/web:1", Some(&project("two"))), None);
         known.forget(&project("one"));
         assert_eq!(of("127.0.0.1:7070/one/web:1", one.as_ref()), None);
+    }
+
+    #[test]
+    fn a_tag_of_a_number_alone_is_hidden_on_the_platforms_registry() {
+        let hidden = |name| hidden_tag(name, "127.0.0.1:7070", "00ff");
+        let (repository, tag) = hidden("127.0.0.1:7070/shop/web:b3").unwrap();
+        assert_eq!((repository, &*tag), ("127.0.0.1:7070/shop/web", "b3-00ff"));
+        for other in [
+            "127.0.0.1:7070/shop/web:b3-00ff",
+            "127.0.0.1:7070/shop/web:b",
+            "127.0.0.1:7070/shop/web:latest",
+            "127.0.0.1:7071/shop/web:b3",
+            "shop/web:b3",
+            "<none>:<none>",
+        ] {
+            assert_eq!(hidden(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@
 //! | `volume` | volumes |
 //! | `cordon` | whether new pods are made, kept over restarts |
 //! | `logs`, `session`, `raw`, `stats`, `node` | what is asked of running pods, and of the machine |
-//! | `image`, `build` | images |
+//! | `image`, `reference`, `build` | images |
 //! | `halt` | all pods stopped, when the platform is taken down |
 
 mod build;
@@ -50,6 +50,7 @@ mod pod;
 mod probe;
 mod raw;
 mod reconcile;
+mod reference;
 mod restart;
 mod session;
 mod state;

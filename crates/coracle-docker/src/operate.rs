@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, RemoveContainerOptions, StartContainerOptions,
     StopContainerOptions,
@@ -24,7 +25,7 @@ use crate::facts::Facts;
 use crate::pod::Severity;
 use crate::reconcile::OpGuard;
 use crate::state::Core;
-use crate::{image, network, volume};
+use crate::{image, network, reference, volume};
 
 /// So many addresses are tried when somebody else in the network has the one that was chosen.
 const ADDRESS_TRIES: usize = 8;
@@ -132,12 +133,17 @@ async fn create(
         .ok_or(Failure::Cancelled)?;
     note(core, pod, "it is being started");
     let mut pulled = false;
+    let asked = &workload.template.image;
+    let Some(mut image) = reference::exact(asked) else {
+        let reason = format!("image {asked}: an image's id has 64 digits");
+        return Err(Failure::Shown(reason, Severity::Definite));
+    };
     for _ in 0..ADDRESS_TRIES {
         if guard.cancel.is_cancelled() {
             return Err(Failure::Cancelled);
         }
         let address = network::reserve(core, pod)?;
-        match make(core, &docker, &facts, workload, address).await {
+        match make(core, &docker, &facts, workload, &image, address).await {
             Ok(id) => match begin(core, &docker, &facts, &id).await {
                 Ok(()) => {
                     drop(turn);
@@ -153,10 +159,9 @@ async fn create(
             Err(error) if is_missing(&error) && is_about_image(&error) && !pulled => {
                 pulled = true;
                 note(core, pod, "its image is being pulled");
-                let image = &workload.template.image;
-                guard
+                image = guard
                     .cancel
-                    .run_until_cancelled(image::pull_for(core, &docker, &pod.project, image))
+                    .run_until_cancelled(image::pull_for(core, &docker, &pod.project, asked))
                     .await
                     .ok_or(Failure::Cancelled)??;
                 note(core, pod, "it is being started");
@@ -178,20 +183,24 @@ async fn make(
     docker: &Docker,
     facts: &Facts,
     workload: &Workload,
+    image: &str,
     address: Ipv4Addr,
 ) -> Result<String, Error> {
     let options = CreateContainerOptions {
         name: Some(core.names.container(&facts.pod)),
         ..CreateContainerOptions::default()
     };
-    let body = create_body(
-        &core.config,
-        &core.names,
-        facts,
-        &workload.template,
-        address,
-        core.init,
-    );
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        ..create_body(
+            &core.config,
+            &core.names,
+            facts,
+            &workload.template,
+            address,
+            core.init,
+        )
+    };
     Ok(docker.create_container(Some(options), body).await?.id)
 }
 

@@ -17,13 +17,12 @@ pub struct BuildRequest {
     pub context: PathBuf,
     /// The Dockerfile within the folder.
     pub dockerfile: PathBuf,
-    /// Where the image goes: `host/path:tag`.
+    /// Where the image goes: `host/path:tag`. An engine may keep it under this name where other builds find it without
+    /// asking a registry: the tag must be one that nobody can foresee.
     pub push: ImageRef,
-    /// How to log in there.
+    /// How to log in there: good for this build's image and until its end only, because an engine gives it to the machine
+    /// of the build.
     pub credentials: Option<RegistryCredentials>,
-    /// A way to log in there that is good for this build's image and until its end only: for an engine that has to give
-    /// it to the machine of the build.
-    pub pass: Option<RegistryCredentials>,
     /// Build arguments.
     pub arguments: Vec<(String, String)>,
     /// The most it may use.

@@ -290,7 +290,6 @@ fn build_request(cancel: &CancellationToken, time: Duration) -> BuildRequest {
         dockerfile: "Dockerfile".into(),
         push: ImageRef::new("127.0.0.1:7070/default/shop:1").unwrap(),
         credentials: None,
-        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time,

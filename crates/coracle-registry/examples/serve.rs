@@ -15,7 +15,7 @@ impl Authorizer for AllowAll {
         &self,
         _credentials: Option<Credentials>,
         _repository: Option<&RepositoryName>,
-        _action: Action,
+        _action: Action<'_>,
     ) -> Result<(), Denied> {
         Ok(())
     }

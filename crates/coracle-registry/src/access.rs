@@ -11,11 +11,13 @@ use crate::repository::RepositoryName;
 
 /// What a request wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
+pub enum Action<'a> {
     /// Read manifests and blobs. Without a repository: speak to the registry at all (`GET /v2/`, `docker login`).
     Pull,
-    /// Upload blobs, write manifests and tags.
+    /// Upload blobs.
     Push,
+    /// Write a manifest under this reference, as the client wrote it: a digest, or else a tag that then means it.
+    PutManifest(&'a str),
     /// Delete manifests and tags.
     Delete,
     /// List a repository's tags. Without a repository: list repositories; each is then asked about by itself.
@@ -91,7 +93,7 @@ pub trait Authorizer: Send + Sync {
         &self,
         credentials: Option<Credentials>,
         repository: Option<&RepositoryName>,
-        action: Action,
+        action: Action<'_>,
     ) -> Result<(), Denied>;
 }
 

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_api::{
-    ApiState, Authentication, FirstAdmin, FirstPassword, PlatformCredential, RegistryAccess,
+    ApiState, Authentication, BuildTags, FirstAdmin, FirstPassword, PlatformCredential,
+    RegistryAccess,
 };
 use coracle_control::Control;
 use coracle_control::objects::Objects;
@@ -308,6 +309,7 @@ impl Platform {
             coracle_registry::Limits::default(),
         )
         .map_err(|error| CliError::caused("the registry cannot be opened", &error))?;
+        let control = control.with_image_tags(Arc::new(BuildTags(registry.clone())));
         let office = Office::default();
         match &store {
             PlatformStore::Embedded(_) => office.alone(control.clone(), supervisor),

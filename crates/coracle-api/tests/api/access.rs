@@ -2,11 +2,11 @@
 
 use chrono::{Duration, Utc};
 use coracle_control::journal::Actor;
-use coracle_control::registry_access::RegistryRight;
 use coracle_model::user::{ProjectScope, Role};
 use reqwest::Method;
 use serde_json::json;
 
+use crate::build_source::{submitted, with_pass};
 use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only, project};
 
 /// What a route takes, by the rule that people are told and not by the table of the program.
@@ -149,11 +149,8 @@ async fn every_route_is_closed_to_who_may_not() {
         ..platform.nobody()
     };
     let one = project("one");
-    let mut logins = Vec::new();
-    for right in [RegistryRight::Pull, RegistryRight::Build] {
-        let login = platform.control.registry_login(&one, right).await.unwrap();
-        logins.push(platform.bearing(login.password.expose()));
-    }
+    let pull = platform.control.registry_login(&one).await.unwrap();
+    let build = submitted(&platform, "one", "hello").await;
     let callers = [
         ("nobody", platform.nobody(), None),
         ("garbage", platform.bearing("cor_0123456789abcdef"), None),
@@ -166,8 +163,12 @@ async fn every_route_is_closed_to_who_may_not() {
             platform.bearing(platform.credential.secret().expose()),
             None,
         ),
-        ("a project's pull secret", logins[0].clone(), None),
-        ("a project's build secret", logins[1].clone(), None),
+        (
+            "a project's pull secret",
+            platform.bearing(pull.password.expose()),
+            None,
+        ),
+        ("a build's pass", with_pass(&platform, "one", &build), None),
         ("a deleted user's token", gone, None),
         (
             "an expired token",

@@ -1,17 +1,19 @@
 //! What a build on another machine gets: its source, once, and the right to push its own image while it goes on.
 
+use coracle_control::image::{PushedImage, pushed_tag};
 use coracle_control::journal::Actor;
 use coracle_control::keys;
 use coracle_engine::desk::LaidSource;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::env::Secret;
 
-use crate::registry::push;
+use crate::registry::{manifest_digest, push};
 use crate::support::{As, GATEWAY_TOKEN, Platform, app, project};
 
 const PATH: &str = "/internal/v1/build-source";
 
-async fn submitted(platform: &Platform, in_project: &str, name: &str) -> Build {
+/// A build that waits.
+pub(crate) async fn submitted(platform: &Platform, in_project: &str, name: &str) -> Build {
     let source = Source::Upload {
         id: "0".to_owned(),
         bytes: 1,
@@ -24,7 +26,8 @@ async fn submitted(platform: &Platform, in_project: &str, name: &str) -> Build {
     build.await.unwrap()
 }
 
-fn with_pass(platform: &Platform, in_project: &str, build: &Build) -> As {
+/// Who has a build's pass.
+pub(crate) fn with_pass(platform: &Platform, in_project: &str, build: &Build) -> As {
     let pass = platform.control.build_pass(&project(in_project), build);
     platform.bearing(pass.unwrap().password.expose())
 }
@@ -84,7 +87,28 @@ async fn a_pass_pushes_the_image_of_its_build_while_it_goes_on() {
     let build = submitted(&platform, "one", "shop").await;
     let pod = with_pass(&platform, "one", &build);
     assert_eq!(pod.get("/v2/").await.status, 200);
-    push(&pod, "one/shop", "b1").await;
+    let tag = pushed_tag(&build);
+    push(&pod, "one/shop", &tag).await;
+    // By digest it changes what nobody names; every other tag is somebody's.
+    let pushed = format!("/v2/one/shop/manifests/{tag}");
+    let answer = pod.get(&pushed).await;
+    let (digest, manifest) = (answer.header("docker-content-digest"), answer.text());
+    for (reference, status) in [
+        (digest, 201),
+        ("b1", 403),
+        ("latest", 403),
+        ("b2-0", 403),
+        (&tag[..tag.len() - 1], 403),
+        ("sha256:0", 403),
+    ] {
+        let path = format!("/v2/one/shop/manifests/{reference}");
+        let put = pod
+            .request(reqwest::Method::PUT, &path)
+            .header("content-type", answer.header("content-type"))
+            .body(manifest.clone());
+        let put = put.send().await.unwrap();
+        assert_eq!(put.status(), status, "{reference}");
+    }
     assert_eq!(pod.get("/v2/one/base/manifests/1").await.status, 200);
     for closed in [
         "/v2/two/web/manifests/1",
@@ -98,8 +122,7 @@ async fn a_pass_pushes_the_image_of_its_build_while_it_goes_on() {
         let begun = pod.request(reqwest::Method::POST, &path).send().await;
         assert_eq!(begun.unwrap().status(), 403, "{repository}");
     }
-    let path = "/v2/one/shop/manifests/b1";
-    assert_eq!(pod.delete(path).await.status, 403);
+    assert_eq!(pod.delete(&pushed).await.status, 403);
     // It opens nothing of the API.
     pod.get("projects").await.problem(401, "unauthenticated");
 
@@ -113,6 +136,39 @@ async fn a_pass_pushes_the_image_of_its_build_while_it_goes_on() {
     };
     objects.modify::<BuildSpec>(&at, "b1", end).await.unwrap();
     assert_eq!(pod.get("/v2/").await.status, 401, "its build is over");
+}
+
+#[tokio::test]
+async fn the_image_of_a_build_goes_by_its_name_and_not_by_the_tag_that_was_pushed() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("one").await;
+    admin.make_app("one", "shop").await;
+    let build = submitted(&platform, "one", "shop").await;
+    let tag = pushed_tag(&build);
+    push(&with_pass(&platform, "one", &build), "one/shop", &tag).await;
+    let digest = manifest_digest(&admin, "one/shop", &tag).await;
+    let (project, app) = (project("one"), app("shop"));
+    let tags = platform.control.image_tags.as_ref().unwrap();
+    let pushed = PushedImage {
+        project: &project,
+        app: &app,
+        digest: &digest,
+        tag: &tag,
+    };
+    // A second time: a control plane that was killed does not know how far it had come.
+    for _ in 0..2 {
+        tags.publish(pushed, "b1").await.unwrap();
+        let left = admin.get("/v2/one/shop/tags/list").await.ok(200);
+        assert_eq!(left["tags"], serde_json::json!(["b1"]));
+        assert_eq!(manifest_digest(&admin, "one/shop", "b1").await, digest);
+    }
+    let never = PushedImage {
+        digest: &digest.replace(':', ":00")[..digest.len()],
+        ..pushed
+    };
+    assert!(tags.publish(never, "b1").await.is_err());
+    assert_eq!(manifest_digest(&admin, "one/shop", "b1").await, digest);
 }
 
 #[tokio::test]

@@ -2,13 +2,14 @@
 
 use base64::Engine as _;
 use coracle_api::PlatformCredential;
-use coracle_control::registry_access::RegistryRight;
+use coracle_control::image::pushed_tag;
 use coracle_model::user::{ProjectScope, Role};
 use reqwest::Method;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::support::{Answer, As, GATEWAY_TOKEN, Platform, only, project};
+use crate::build_source::{submitted, with_pass};
+use crate::support::{Answer, As, GATEWAY_TOKEN, Options, Platform, only, project};
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
@@ -179,14 +180,13 @@ async fn the_address_for_nodes_has_the_registry_and_nothing_else() {
 }
 
 /// Who has a project's own secret.
-async fn of_project(platform: &Platform, name: &str, right: RegistryRight) -> As {
-    let name = project(name);
-    let login = platform.control.registry_login(&name, right).await;
+async fn of_project(platform: &Platform, name: &str) -> As {
+    let login = platform.control.registry_login(&project(name)).await;
     platform.bearing(login.unwrap().password.expose())
 }
 
 /// The digest of the image that [`push`] makes, as the registry says it.
-async fn manifest_digest(caller: &As, repository: &str, tag: &str) -> String {
+pub(crate) async fn manifest_digest(caller: &As, repository: &str, tag: &str) -> String {
     let path = format!("/v2/{repository}/manifests/{tag}");
     let answer = caller.get(&path).await;
     assert_eq!(answer.status, 200);
@@ -205,7 +205,7 @@ async fn a_projects_pull_secret_reads_its_images_and_nothing_else() {
     push(&admin, "debian", "12").await;
     let blob = digest(b"{}");
     let manifest = manifest_digest(&admin, "two/web", "1").await;
-    let pull = of_project(&platform, "one", RegistryRight::Pull).await;
+    let pull = of_project(&platform, "one").await;
     for node in [
         pull.clone(),
         basic(&pull, "pull"),
@@ -258,29 +258,38 @@ async fn a_projects_pull_secret_reads_its_images_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_projects_build_secret_writes_its_images_and_mounts_no_others() {
-    let platform = Platform::new().await;
+async fn what_stands_in_for_public_images_is_written_by_administrators_only() {
+    let platform = Platform::with(Options {
+        base_images: Some("base".to_owned()),
+        ..Options::default()
+    });
+    let platform = platform.await;
     let admin = platform.admin().await;
-    for name in ["one", "two"] {
+    for name in ["base", "bases"] {
         admin.make_project(name).await;
     }
-    push(&admin, "two/web", "1").await;
-    let build = of_project(&platform, "one", RegistryRight::Build).await;
-    let blob = digest(b"{}");
-    let mount = |from: &str| format!("/v2/one/web/blobs/uploads/?mount={blob}&from={from}");
-    // As if the other had no such blob: an ordinary upload begins.
-    let stolen = Answer::of(build.request(Method::POST, &mount("two/web"))).await;
-    assert_eq!(stolen.status, 202, "{}", stolen.text());
-    let read = build.get(&format!("/v2/one/web/blobs/{blob}")).await;
-    assert_eq!(read.status, 404);
-    push(&build, "one/base", "1").await;
-    let own = Answer::of(build.request(Method::POST, &mount("one/base"))).await;
-    assert_eq!(own.status, 201, "{}", own.text());
-    assert_eq!(begin(&build, "two/web").await.status, 403);
-    assert_eq!(build.get("/v2/two/web/manifests/1").await.status, 403);
-    assert_eq!(build.get("/v2/_catalog").await.status, 403);
-    let deleted = build.request(Method::DELETE, "/v2/one/base/manifests/1");
-    assert_eq!(Answer::of(deleted).await.status, 403);
+    push(&admin, "base/library/debian", "12").await;
+    let dora = platform
+        .user("dora", Role::Developer, ProjectScope::All)
+        .await;
+    let docker = basic(&dora, "dora");
+    let debian = "/v2/base/library/debian/manifests/12";
+    docker.get(debian).await.ok(200);
+    assert_eq!(begin(&docker, "base/library/debian").await.status, 403);
+    let put = docker.request(Method::PUT, debian).body("{}");
+    assert_eq!(Answer::of(put).await.status, 403);
+    let delete = docker.request(Method::DELETE, debian);
+    assert_eq!(Answer::of(delete).await.status, 403);
+    push(&docker, "bases/debian", "12").await;
+    // Nor by a build there: of its own tag nobody's Dockerfile begins.
+    admin.make_app("base", "debian").await;
+    let build = submitted(&platform, "base", "debian").await;
+    let pass = with_pass(&platform, "base", &build);
+    push(&pass, "base/debian", &pushed_tag(&build)).await;
+    let put = pass
+        .request(Method::PUT, "/v2/base/debian/manifests/12")
+        .body("{}");
+    assert_eq!(Answer::of(put).await.status, 403);
 }
 
 #[tokio::test]

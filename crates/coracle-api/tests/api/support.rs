@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use coracle_api::{
-    ApiState, Authentication, ConnectionLimits, PlatformCredential, RegistryAccess, StatusSource,
+    ApiState, Authentication, BuildTags, ConnectionLimits, PlatformCredential, RegistryAccess,
+    StatusSource,
 };
 use coracle_control::Control;
 use coracle_control::journal::Actor;
@@ -63,10 +64,12 @@ pub(crate) struct Options {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) connections: ConnectionLimits,
-    pub(crate) nodes: u8,
     pub(crate) connect: coracle_api::ConnectLimits,
+    pub(crate) nodes: u8,
     /// How much may be written, where a test bounds it.
     pub(crate) writes: Option<WriteBudget>,
+    /// Where images stand in for public ones.
+    pub(crate) base_images: Option<String>,
 }
 
 impl Default for Options {
@@ -76,10 +79,11 @@ impl Default for Options {
             data_dir: None,
             statuses: Arc::new(Idle),
             connections: ConnectionLimits::default(),
+            connect: coracle_api::ConnectLimits::default(),
             nodes: 1,
             writes: None,
+            base_images: None,
         }
-            connect: coracle_api::ConnectLimits::default(),
     }
 }
 
@@ -200,13 +204,15 @@ impl Platform {
         .await
         .unwrap();
         soon("the engine's first watch", control.observed.synced()).await;
-        let access = RegistryAccess::new(Authentication::new(control.clone()), credential.clone());
+        let access = RegistryAccess::new(Authentication::new(control.clone()), credential.clone())
+            .with_base_images(options.base_images);
         let registry = Registry::open(
             &dir.path().join("registry"),
             Arc::new(access),
             coracle_registry::Limits::default(),
         )
         .unwrap();
+        let control = control.with_image_tags(Arc::new(BuildTags(registry.clone())));
         let state = ApiState::new(
             control.clone(),
             registry,
@@ -356,12 +362,6 @@ impl Platform {
 
     /// Has the engine run a pod of an app, as a controller would, and waits until it is ready.
     pub(crate) async fn run_pod(&self, in_project: &str, owner: Option<&str>, name: &str) -> PodId {
-        let owner = Owner {
-            app: owner.map(app),
-            process: owner.map(|_| "web".parse().unwrap()),
-            release: None,
-        };
-        let workload = Workload {
         self.run_command(in_project, owner, name, &["serve"]).await
     }
 
@@ -374,6 +374,12 @@ impl Platform {
         command: &[&str],
     ) -> PodId {
         let command = command.iter().map(|word| (*word).to_owned()).collect();
+        let owner = Owner {
+            app: owner.map(app),
+            process: owner.map(|_| "web".parse().unwrap()),
+            release: None,
+        };
+        let workload = Workload {
             id: WorkloadId {
                 project: project(in_project),
                 name: PodName::new(name).unwrap(),

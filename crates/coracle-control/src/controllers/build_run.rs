@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use coracle_builder::{BuildPlan, SourceError};
 use coracle_engine::EngineError;
-use coracle_engine::build::{
-    BuildEvent, BuildLimits, BuildRequest, BuiltImage, RegistryCredentials, StepState,
-};
+use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage, StepState};
 use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::object::Kind;
@@ -24,9 +22,9 @@ use crate::build_log::{BuildKey, BuildLogWriter};
 use crate::controllers::build::{ACTOR, Worker, finish};
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
+use crate::image::{PushedImage, pushed_tag};
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting};
-use crate::registry_access::RegistryRight;
 use crate::release::{Draft, number};
 
 /// The pause before a build is queued again whose result could not be written.
@@ -129,28 +127,46 @@ async fn make(
         Some(plan) => plan?,
     };
     let config = plan.manifest.run.clone();
-    // Opens nothing but the project's own part of the registry: what is built is somebody's program.
-    let login = scene
-        .control
-        .registry_login(&id.project, RegistryRight::Build);
-    let login = login
-        .await
-        .map_err(|error| Trouble::Failed(error.to_string()))?;
-    let mut request = request(scene, id, build, plan, login, worker)?;
-    let pass = scene.control.build_pass(&id.project, build);
-    request.pass = Some(pass.map_err(|error| Trouble::Failed(error.to_string()))?);
+    let request = request(scene, id, build, plan, worker)?;
     let (progress, events) = mpsc::channel(PROGRESS_BUFFER);
     let building = scene.control.engine.build(request, progress);
     let (built, ()) = tokio::join!(building, write_log(log, events));
     // The worker's reason wins: an engine says of a build that was ended only that it was.
     match built {
         _ if worker.cancel.is_cancelled() => Err(Trouble::Ended(ended(worker))),
-        Ok(image) => Ok((image, config)),
+        Ok(image) => {
+            publish(scene, id, build, &image).await?;
+            Ok((image, config))
+        }
         Err(EngineError::BuildEnded(why)) => {
             Err(Trouble::Failed(format!("the build was ended: {why}")))
         }
         Err(error) => Err(Trouble::Failed(error.to_string())),
     }
+}
+
+/// Gives the image the build's own name in the registry.
+async fn publish(
+    scene: &Scene,
+    id: &BuildId,
+    build: &Build,
+    image: &BuiltImage,
+) -> Result<(), Trouble> {
+    let digest = image.reference.as_str().split_once('@');
+    let (Some(tags), Some((_, digest))) = (&scene.control.image_tags, digest) else {
+        return Ok(());
+    };
+    let pushed = PushedImage {
+        project: &id.project,
+        app: &id.app,
+        digest,
+        tag: &pushed_tag(build),
+    };
+    let named = tags.publish(pushed, &build.metadata.name).await;
+    named.map_err(|error| {
+        tracing::warn!(build = %build.metadata.uid, error = &error as &dyn std::error::Error, "the image of a build has no name");
+        Trouble::Failed(format!("the image was pushed, but {error}"))
+    })
 }
 
 fn ended(worker: &Worker) -> String {
@@ -187,18 +203,18 @@ fn request(
     id: &BuildId,
     build: &Build,
     plan: BuildPlan,
-    login: RegistryCredentials,
     worker: &Worker,
 ) -> Result<BuildRequest, Trouble> {
     let settings = &scene.control.settings;
-    let push = settings.build_image(&id.project, &id.app, id.number);
+    let push = settings.build_image(&id.project, build);
+    // Opens nothing but this image, and reads of the project's own part of the registry: what is built is somebody's program.
+    let pass = scene.control.build_pass(&id.project, build);
     Ok(BuildRequest {
         id: build.metadata.uid.clone(),
         context: plan.context,
         dockerfile: plan.dockerfile,
         push: push.map_err(|error| Trouble::Failed(error.to_string()))?,
-        credentials: Some(login),
-        pass: None,
+        credentials: Some(pass.map_err(|error| Trouble::Failed(error.to_string()))?),
         arguments: Vec::new(),
         limits: BuildLimits {
             time: settings.limits.build_time,

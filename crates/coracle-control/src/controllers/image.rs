@@ -25,7 +25,6 @@ use crate::controllers::runner::Kick;
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
 use crate::keys;
-use crate::registry_access::RegistryRight;
 
 /// Lines of a pod at fault that go into a release's status, and the most bytes of each.
 const LOG_LINES: u32 = 20;
@@ -101,9 +100,9 @@ impl Images {
         let mut images: BTreeSet<_> = pinned.map(|image| image.reference.clone()).collect();
         for build in builds {
             images.extend(build.status.image.clone());
-            // What was built but never released, or not even noted, has no more than the name it was built under.
+            // What was built but never released, or not even noted, has no more than the name it was pushed by.
             let settings = &self.scene.control.settings;
-            images.extend(settings.build_image(&key.project, &key.app, build.spec.number));
+            images.extend(settings.build_image(&key.project, build));
         }
         for image in &images {
             if !is_own(&self.scene, image) {
@@ -142,10 +141,7 @@ async fn resolve(scene: &Scene, key: &AppKey, number: ReleaseNumber) -> Result<(
         }
         let image = &release.spec.image;
         let login = if is_own(scene, image) {
-            let login = scene
-                .control
-                .registry_login(&key.project, RegistryRight::Pull);
-            Some(login.await?)
+            Some(scene.control.registry_login(&key.project).await?)
         } else {
             None
         };

@@ -102,11 +102,12 @@ impl SweepController {
             .collect();
         let in_use = pods.iter().map(|pod| pod.image.clone()).collect();
         let sweep = sweep::plan(&facts, &in_use, self.scene.options.retention);
-        // An engine keeps an image under the name it was built under, too.
-        let settings = &control.settings;
-        let names = sweep.builds.iter();
-        let names =
-            names.filter_map(|id| settings.build_image(&id.project, &id.app, id.number).ok());
+        // An engine keeps an image under the name it was pushed by, too.
+        let names = sweep.builds.iter().filter_map(|id| {
+            let builds = builds.get(&(id.project.clone(), id.app.clone()))?;
+            let build = builds.iter().find(|b| b.spec.number == id.number)?;
+            control.settings.build_image(&id.project, build).ok()
+        });
         let images: BTreeSet<_> = sweep.images.iter().cloned().chain(names).collect();
         for image in &images {
             // While it is not known what runs, no image is known to be unused.

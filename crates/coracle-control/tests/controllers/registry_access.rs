@@ -1,7 +1,6 @@
 //! With what a project logs in to the registry: told to the engine, gone with the project.
 
 use coracle_control::OperationError;
-use coracle_control::registry_access::{RegistryGrant, RegistryRight};
 use coracle_control::{keys, objects::Batch};
 use coracle_model::name::ProjectName;
 use coracle_model::project::ProjectSpec;
@@ -24,12 +23,12 @@ async fn told(platform: &Platform, name: &ProjectName) -> String {
     pull.credentials.password.expose().to_owned()
 }
 
-async fn opens(life: &Life, secret: &str) -> Option<RegistryGrant> {
+async fn opens(life: &Life, secret: &str) -> Option<ProjectName> {
     life.control.registry_grant(secret).await.unwrap()
 }
 
-async fn login(life: &Life, right: RegistryRight) -> Result<String, OperationError> {
-    let login = life.control.registry_login(&shop(), right).await?;
+async fn login(life: &Life) -> Result<String, OperationError> {
+    let login = life.control.registry_login(&shop()).await?;
     Ok(login.password.expose().to_owned())
 }
 
@@ -50,13 +49,8 @@ async fn every_project_has_a_secret_of_its_own_until_its_end() {
         told(&platform, &shop()).await,
     );
     assert_ne!(of_default, of_shop);
-    let grant = RegistryGrant {
-        project: shop(),
-        right: RegistryRight::Pull,
-    };
-    assert_eq!(opens(&life, &of_shop).await, Some(grant));
-    let build = login(&life, RegistryRight::Build).await.unwrap();
-    assert!(opens(&life, &build).await.is_some());
+    assert_eq!(opens(&life, &of_shop).await, Some(shop()));
+    assert_eq!(login(&life).await.unwrap(), of_shop);
 
     life.control
         .delete_project(&shop(), None, &ann())
@@ -68,10 +62,8 @@ async fn every_project_has_a_secret_of_its_own_until_its_end() {
     })
     .await;
     assert!(platform.sim().pull_credentials(&shop()).is_none());
-    for secret in [&of_shop, &build] {
-        assert_eq!(opens(&life, secret).await, None);
-    }
-    let of_nobody = login(&life, RegistryRight::Pull).await;
+    assert_eq!(opens(&life, &of_shop).await, None);
+    let of_nobody = login(&life).await;
     assert!(matches!(of_nobody, Err(OperationError::NotFound { .. })));
     // Another one of the same name.
     make_shop(&life).await;

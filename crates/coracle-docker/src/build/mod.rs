@@ -4,7 +4,8 @@
 //! progress comes back and is told on. Dropping the answer ends the build: that is how it is cancelled and how
 //! its time is bounded. The image keeps its tag here after the push, because Docker forgets the digest of a
 //! repository along with its last tag, and a deploy of what was just built must not pull it again; whoever sweeps
-//! images removes it with [`coracle_engine::Engine::remove_image`].
+//! images removes it with [`coracle_engine::Engine::remove_image`]. Every other build on this daemon could name it by that
+//! tag, which is why the tag must be one that nobody can foresee.
 
 pub(crate) mod cache;
 mod context;
@@ -24,7 +25,8 @@ use futures::StreamExt as _;
 
 use crate::client::{engine_error, status_of, words_of};
 use crate::facts::{BUILD, PLATFORM};
-use crate::image::{self, Reference};
+use crate::image;
+use crate::reference::Reference;
 use crate::state::Core;
 use progress::Progress;
 
@@ -44,9 +46,6 @@ pub(crate) async fn build(
         let docker = core.client.docker().await?;
         solve(core, &docker, &request, &progress).await?;
         let reference = push::push(&docker, &request, &progress).await?;
-        if let Some(credentials) = &request.credentials {
-            core.credentials.remember(&target, credentials);
-        }
         let found = docker
             .inspect_image(request.push.as_str())
             .await

@@ -10,7 +10,8 @@ use coracle_model::name::ImageRef;
 use futures::StreamExt as _;
 
 use crate::client::{engine_error, status_of, words_of};
-use crate::image::{self, Reference};
+use crate::image;
+use crate::reference::Reference;
 
 /// Pushes the tag of a request and tells under which digest the registry has it.
 pub(super) async fn push(

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::ground::{Ground, docker, project, quiet, replicas, web};
+use crate::ground::{Ground, project, quiet, replicas, web};
 use async_trait::async_trait;
 use coracle_engine::build::{
     BuildEvent, BuildLimits, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials,
@@ -16,7 +16,7 @@ use coracle_registry::{Action, Authorizer, Credentials, Denied, Limits, Registry
 use coracle_task::{CancellationToken, Supervisor};
 use std::sync::Arc;
 
-const TOKEN: &str = "right";
+pub(crate) const TOKEN: &str = "right";
 
 struct OneToken;
 
@@ -26,7 +26,7 @@ impl Authorizer for OneToken {
         &self,
         credentials: Option<Credentials>,
         _repository: Option<&RepositoryName>,
-        _action: Action,
+        _action: Action<'_>,
     ) -> Result<(), Denied> {
         match credentials {
             Some(credentials) if credentials.token() == TOKEN => Ok(()),
@@ -36,14 +36,14 @@ impl Authorizer for OneToken {
 }
 
 /// A registry on a port of its own that wants a token.
-struct Hub {
+pub(crate) struct Hub {
     host: String,
     _folder: tempfile::TempDir,
     supervisor: Supervisor,
 }
 
 impl Hub {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let registry =
             Registry::open(folder.path(), Arc::new(OneToken), Limits::default()).unwrap();
@@ -61,7 +61,7 @@ impl Hub {
         }
     }
 
-    fn image(&self, path: &str) -> ImageRef {
+    pub(crate) fn image(&self, path: &str) -> ImageRef {
         ImageRef::new(format!("{}/{path}", self.host)).unwrap()
     }
 }
@@ -72,14 +72,14 @@ impl Drop for Hub {
     }
 }
 
-fn credentials(token: &str) -> RegistryCredentials {
+pub(crate) fn credentials(token: &str) -> RegistryCredentials {
     RegistryCredentials {
         user: "coracle".to_owned(),
         password: Secret::new(token),
     }
 }
 
-fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).unwrap();
@@ -87,14 +87,13 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn request(id: &str, folder: &tempfile::TempDir, push: ImageRef) -> BuildRequest {
+pub(crate) fn request(id: &str, folder: &tempfile::TempDir, push: ImageRef) -> BuildRequest {
     BuildRequest {
         id: id.to_owned(),
         context: folder.path().to_owned(),
         dockerfile: PathBuf::from("Dockerfile"),
         push,
         credentials: Some(credentials(TOKEN)),
-        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(120),
@@ -104,7 +103,7 @@ fn request(id: &str, folder: &tempfile::TempDir, push: ImageRef) -> BuildRequest
     }
 }
 
-async fn build(
+pub(crate) async fn build(
     ground: &Ground,
     request: BuildRequest,
 ) -> (Result<BuiltImage, EngineError>, Vec<BuildEvent>) {
@@ -117,6 +116,19 @@ async fn build(
         events
     };
     tokio::join!(ground.engine.build(request, sender), events)
+}
+
+/// Gives the tests' project what the hub is opened with.
+pub(crate) async fn give(ground: &Ground, hub: &Hub, token: &str) {
+    let pull = PullCredentials {
+        host: hub.host.clone(),
+        credentials: credentials(token),
+    };
+    let engine = &ground.engine;
+    engine
+        .set_pull_credentials(&project(), &pull)
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +184,8 @@ async fn a_folder_becomes_an_image_that_runs() {
         .unwrap();
     assert_eq!(info.pinned, built.reference);
 
-    // And when it is not here any more, it is pulled, with the credentials that worked before.
+    // And when it is not here any more, it is pulled, with what the project was given.
+    give(&ground, &hub, TOKEN).await;
     quiet(&["rmi", "-f", hub.image("default/shop:1").as_str()]);
     quiet(&["rmi", "-f", hub.image("default/shop:2").as_str()]);
     quiet(&["rmi", "-f", built.reference.as_str()]);
@@ -296,94 +309,4 @@ async fn a_build_can_be_cancelled_and_has_its_time() {
         matches!(result, Err(EngineError::BuildEnded("its time is over"))),
         "{result:?}"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_is_pulled_with_a_login_and_refused_without() {
-    let hub = Hub::new().await;
-    let ground = Ground::new().await;
-    let image = hub.image("default/private:1");
-    let source = folder(&[("Dockerfile", "FROM coracle-test:1\nLABEL a=b\n")]);
-    let (result, _) = build(&ground, request("p", &source, image.clone())).await;
-    let reference = result.unwrap().reference;
-    let forget = || {
-        quiet(&["rmi", "-f", image.as_str()]);
-        quiet(&["rmi", "-f", reference.as_str()]);
-    };
-    forget();
-    let fresh = Ground::new().await;
-    let refused = fresh.engine.resolve_image(&image, None).await;
-    match refused {
-        Err(EngineError::ImageUnavailable { reason, .. }) => {
-            assert!(reason.contains("login"), "{reason}");
-        }
-        other => panic!("{other:?}"),
-    }
-    let absent = hub.image("default/absent:1");
-    match fresh
-        .engine
-        .resolve_image(&absent, Some(&credentials(TOKEN)))
-        .await
-    {
-        Err(EngineError::ImageUnavailable { reason, .. }) => {
-            assert!(reason.contains("no such image"), "{reason}");
-        }
-        other => panic!("{other:?}"),
-    }
-    let info = fresh
-        .engine
-        .resolve_image(&image, Some(&credentials(TOKEN)))
-        .await
-        .unwrap();
-    assert_eq!(info.pinned, reference);
-    fresh.engine.remove_image(&image).await.unwrap();
-    fresh.engine.remove_image(&image).await.unwrap();
-    forget();
-    assert!(!docker(&["images", "-q", "coracle-test:1"]).is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pod_whose_image_is_gone_pulls_it_with_what_its_project_was_given() {
-    let hub = Hub::new().await;
-    let mut ground = Ground::new().await;
-    let image = hub.image("default/own:1");
-    let source = folder(&[("Dockerfile", "FROM coracle-test:1\nLABEL c=d\n")]);
-    let (result, _) = build(&ground, request("own", &source, image.clone())).await;
-    let reference = result.unwrap().reference;
-    for name in [&image, &reference] {
-        quiet(&["rmi", "-f", name.as_str()]);
-    }
-    let give = |token: &str| PullCredentials {
-        host: hub.host.clone(),
-        credentials: credentials(token),
-    };
-    ground
-        .engine
-        .set_pull_credentials(&project(), &give("wrong"))
-        .await
-        .unwrap();
-    let mut workload = web("own", replicas(1));
-    workload.template.image = reference.clone();
-    ground.apply(workload).await;
-    let refused = |seen: &crate::ground::Seen| {
-        let pods = seen.of("own");
-        let mut reasons = pods.iter().filter_map(|pod| pod.status.reason.as_deref());
-        reasons.any(|reason| reason.contains("login"))
-    };
-    ground.seen.until("it is refused", refused).await;
-    ground
-        .engine
-        .set_pull_credentials(&project(), &give(TOKEN))
-        .await
-        .unwrap();
-    ground.ready("own", 1).await;
-    ground
-        .engine
-        .remove(&crate::ground::workload_id("own"))
-        .await
-        .unwrap();
-    ground.gone("own").await;
-    for name in [&image, &reference] {
-        quiet(&["rmi", "-f", name.as_str()]);
-    }
 }

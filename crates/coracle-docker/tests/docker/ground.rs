@@ -103,7 +103,8 @@ pub(crate) fn quiet(arguments: &[&str]) {
     assert!(output.is_ok(), "docker runs");
 }
 
-fn lines(arguments: &[&str]) -> Vec<String> {
+/// Runs `docker` and gives the lines of its output, each once.
+pub(crate) fn lines(arguments: &[&str]) -> Vec<String> {
     let mut lines: Vec<String> = docker(arguments).lines().map(str::to_owned).collect();
     lines.sort();
     lines.dedup();

@@ -10,5 +10,6 @@ mod build;
 mod conformance;
 mod ground;
 mod hardening;
+mod image;
 mod lifecycle;
 mod loss;

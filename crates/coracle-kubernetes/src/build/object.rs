@@ -167,10 +167,10 @@ pub(crate) fn secret(
 
 /// The file in which container tools look for passwords, for every name of Coracle's registry.
 fn login(config: &KubernetesConfig, build: &BuildConfig, request: &BuildRequest) -> String {
-    let Some(pass) = &request.pass else {
+    let Some(login) = &request.credentials else {
         return json!({ "auths": {} }).to_string();
     };
-    let both = format!("{}:{}", pass.user, pass.password.expose());
+    let both = format!("{}:{}", login.user, login.password.expose());
     let auth = base64::engine::general_purpose::STANDARD.encode(both);
     let mut auths = BTreeMap::new();
     for host in tool::own_names(config, build)

@@ -46,8 +46,7 @@ fn request() -> BuildRequest {
         context: PathBuf::from("/data/work/0123"),
         dockerfile: PathBuf::from("docker/File"),
         push: ImageRef::new("127.0.0.1:7070/shop/web:b3").unwrap(),
-        credentials: None,
-        pass: Some(RegistryCredentials {
+        credentials: Some(RegistryCredentials {
             user: "coracle-build".to_owned(),
             password: Secret::new("hush"),
         }),

@@ -23,7 +23,7 @@ impl Authorizer for Anyone {
         &self,
         _credentials: Option<Credentials>,
         _repository: Option<&RepositoryName>,
-        _action: Action,
+        _action: Action<'_>,
     ) -> Result<(), Denied> {
         Ok(())
     }

@@ -28,16 +28,18 @@ pub(super) enum Resource {
 }
 
 impl Resource {
-    pub(super) fn action(&self, method: &Method) -> Action {
-        match self {
-            Self::Tags => Action::List,
-            Self::Referrers(_) => Action::Pull,
-            Self::Uploads | Self::Upload(_) => Action::Push,
-            Self::Manifest(_) | Self::Blob(_) => match *method {
-                Method::DELETE => Action::Delete,
-                Method::GET | Method::HEAD => Action::Pull,
-                _ => Action::Push,
-            },
+    pub(super) fn action(&self, method: &Method) -> Action<'_> {
+        let writing = match self {
+            Self::Tags => return Action::List,
+            Self::Referrers(_) => return Action::Pull,
+            Self::Uploads | Self::Upload(_) => return Action::Push,
+            Self::Manifest(reference) => Action::PutManifest(reference),
+            Self::Blob(_) => Action::Push,
+        };
+        match *method {
+            Method::DELETE => Action::Delete,
+            Method::GET | Method::HEAD => Action::Pull,
+            _ => writing,
         }
     }
 }

@@ -34,7 +34,7 @@ impl Authorizer for TestAuthorizer {
         &self,
         credentials: Option<Credentials>,
         repository: Option<&RepositoryName>,
-        action: Action,
+        action: Action<'_>,
     ) -> Result<(), Denied> {
         let credentials = credentials.ok_or(Denied::Unauthenticated)?;
         let team = repository.is_none_or(|r| r.first_component() == "team");

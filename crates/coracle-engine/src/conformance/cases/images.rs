@@ -167,7 +167,6 @@ async fn request(t: &Bench, dockerfile: &str) -> Option<(Folder, BuildRequest)> 
         dockerfile: "Dockerfile".into(),
         push,
         credentials: None,
-        pass: None,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(300),
