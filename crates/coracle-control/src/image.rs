@@ -52,6 +52,27 @@ pub trait ImageTags: Send + Sync {
     async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError>;
 }
 
+/// Is it the id of an image in one engine's own store (`sha256:…`)? No other machine can find it.
+pub(crate) fn is_engine_id(image: &ImageRef) -> bool {
+    image.as_str().starts_with("sha256:")
+}
+
+/// Fails for an image in `field` that only one machine's engine can find: a release runs on any node.
+///
+/// # Errors
+/// [`OperationError::Invalid`].
+pub fn check_findable(field: &'static str, image: &ImageRef) -> Result<(), OperationError> {
+    if is_engine_id(image) {
+        return Err(OperationError::invalid(
+            field,
+            format!(
+                "{image} is the id of an image in one machine's engine, which no other machine can find: name it as NAME:TAG or REGISTRY/PATH@sha256:…"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 impl Settings {
     /// What an image is called in the platform's own registry, `PROJECT/APP:TAG`, if it is one. `reached` is the name by which
     /// whoever asks reached the API: the registry is there too.
@@ -141,6 +162,26 @@ mod tests {
             "example.org/shop/till@sha256:00",
         ] {
             assert_eq!(named(other).unwrap(), other);
+        }
+    }
+
+    #[test]
+    fn the_id_of_an_image_in_an_engine_is_no_image_to_release() {
+        let id = format!("sha256:{}", "a".repeat(64));
+        let check = |image: &str| check_findable("image", &ImageRef::new(image).unwrap());
+        for own in [id.as_str(), "sha256:abcdef"] {
+            let told = check(own).unwrap_err();
+            assert!(
+                matches!(&told, OperationError::Invalid { field, .. } if field == "image"),
+                "{told}"
+            );
+        }
+        for other in [
+            format!("shop@{id}"),
+            "sha256".to_owned(),
+            "shop:1".to_owned(),
+        ] {
+            assert!(check(&other).is_ok(), "{other}");
         }
     }
 
