@@ -222,15 +222,29 @@ impl Reader {
 /// A log whose lines begin with their time.
 pub(crate) struct Log<R> {
     from: R,
-    /// The piece before did not end its line.
-    goes_on: bool,
+    /// What the piece before ended with.
+    before: Ending,
+    /// When the line was written that the piece before is of.
+    at: DateTime<Utc>,
+}
+
+/// What a piece of a log ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Its line's end.
+    Line,
+    /// As much as a piece may hold: the rest of the line follows.
+    Room,
+    /// The log's end, which may be a connection that broke.
+    Log,
 }
 
 impl<R: AsyncBufRead + Unpin> Log<R> {
     pub(crate) const fn of(from: R) -> Self {
         Self {
             from,
-            goes_on: false,
+            before: Ending::Line,
+            at: DateTime::UNIX_EPOCH,
         }
     }
 
@@ -238,67 +252,63 @@ impl<R: AsyncBufRead + Unpin> Log<R> {
     /// write complaints of their own between its lines, such as that the container is gone meanwhile.
     pub(crate) async fn line(&mut self) -> Option<LogLine> {
         loop {
-            let line = read_line(&mut self.from).await?;
-            let begins = !std::mem::replace(&mut self.goes_on, line.len() >= MOST);
-            if begins && time(&line).is_none() {
-                let words = String::from_utf8_lossy(&line);
-                tracing::debug!(%words, "a kubelet's own words in a log");
-                continue;
-            }
-            return Some(parse(&line));
+            let (piece, ending) = read_piece(&mut self.from).await?;
+            let begins = std::mem::replace(&mut self.before, ending) != Ending::Room;
+            let text = String::from_utf8_lossy(&piece);
+            let text = match (begins, timed(&text)) {
+                (false, _) => &text,
+                (true, Some((at, text))) => {
+                    self.at = at;
+                    text
+                }
+                (true, None) => {
+                    tracing::debug!(words = %text, "a kubelet's own words in a log");
+                    continue;
+                }
+            };
+            return Some(LogLine {
+                at: self.at,
+                channel: Channel::Stdout,
+                text: text.strip_suffix('\r').unwrap_or(text).to_owned(),
+            });
         }
+    }
+
+    /// Did the log end in the middle of the line that was given last?
+    pub(crate) fn is_cut(&self) -> bool {
+        self.before == Ending::Log
     }
 }
 
-fn time(line: &[u8]) -> Option<DateTime<Utc>> {
-    let end = line.iter().position(|b| *b == b' ');
-    let at = std::str::from_utf8(&line[..end.unwrap_or(line.len())]).ok()?;
+/// A line with its time before it.
+fn timed(line: &str) -> Option<(DateTime<Utc>, &str)> {
+    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
     let at = DateTime::parse_from_rfc3339(at).ok()?;
-    Some(at.with_timezone(&Utc))
+    Some((at.with_timezone(&Utc), text))
 }
 
 /// A line without its end, or a piece of one that is too long. Nothing at the end of all.
-pub(crate) async fn read_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<Vec<u8>> {
+async fn read_piece(log: &mut (impl AsyncBufRead + Unpin)) -> Option<(Vec<u8>, Ending)> {
     let mut line = Vec::new();
     loop {
         // A connection that breaks ends the log as its end does.
         let buffer = log.fill_buf().await.unwrap_or_default();
         if buffer.is_empty() {
-            return (!line.is_empty()).then_some(line);
+            return (!line.is_empty()).then_some((line, Ending::Log));
         }
         let room = MOST - line.len();
         let piece = &buffer[..buffer.len().min(room)];
         if let Some(end) = piece.iter().position(|b| *b == b'\n') {
             line.extend_from_slice(&piece[..end]);
             log.consume(end + 1);
-            return Some(line);
+            return Some((line, Ending::Line));
         }
         let taken = piece.len();
         line.extend_from_slice(piece);
         log.consume(taken);
         if line.len() >= MOST {
-            return Some(line);
+            return Some((line, Ending::Room));
         }
-    }
-}
-
-/// A line with its time before it.
-pub(crate) fn parse(line: &[u8]) -> LogLine {
-    let text = String::from_utf8_lossy(line);
-    let text = text.strip_suffix('\r').unwrap_or(&text);
-    let (at, text) = text.split_once(' ').unwrap_or((text, ""));
-    match DateTime::parse_from_rfc3339(at) {
-        Ok(at) => LogLine {
-            at: at.with_timezone(&Utc),
-            channel: Channel::Stdout,
-            text: text.to_owned(),
-        },
-        // The rest of a line that was too long.
-        Err(_) => LogLine {
-            at: Utc::now(),
-            channel: Channel::Stdout,
-            text: String::from_utf8_lossy(line).into_owned(),
-        },
     }
 }
 
@@ -308,11 +318,11 @@ mod tests {
 
     #[test]
     fn a_line_begins_with_its_time() {
-        let line = parse(b"2026-11-23T10:00:00.123456789Z hello world");
-        assert_eq!(line.text, "hello world");
-        assert_eq!(line.at.timestamp_subsec_nanos(), 123_456_789);
-        assert_eq!(parse(b"2026-11-23T10:00:00Z ").text, "");
-        assert_eq!(parse(b"no time here").text, "no time here");
+        let (at, text) = timed("2026-11-23T10:00:00.123456789Z hello world").unwrap();
+        assert_eq!(text, "hello world");
+        assert_eq!(at.timestamp_subsec_nanos(), 123_456_789);
+        assert_eq!(timed("2026-11-23T10:00:00Z ").unwrap().1, "");
+        assert_eq!(timed("no time here"), None);
     }
     #[tokio::test]
     async fn what_a_kubelet_says_is_not_the_containers() {
@@ -322,11 +332,15 @@ mod tests {
         );
         let mut log = Log::of(text.as_bytes());
         let mut lines = Vec::new();
+        let mut times = Vec::new();
         while let Some(line) = log.line().await {
             lines.push(line.text);
+            times.push(line.at.timestamp() % 60);
         }
+        assert!(log.is_cut());
         assert_eq!(lines[0], "one");
         assert_eq!(lines[1].len() + lines[2].len(), MOST);
+        assert_eq!(times, [0, 1, 1, 2], "a piece is as old as its line");
         assert_eq!(lines[3..], ["two"]);
     }
 }

@@ -39,8 +39,8 @@ pub(crate) struct Core {
     pub(crate) clock: Notify,
     pub(crate) projects: crate::project::Projects,
     /// The namespace of builds was made or checked in this process's life.
-    pub(crate) builds_made: tokio::sync::Mutex<bool>,
-    /// Builds that were asked for in this process's life.
+    pub(crate) builds_made: AtomicBool,
+    /// Builds that are asked for just now.
     pub(crate) builds_asked: Mutex<BTreeSet<String>>,
     pub(crate) samples: stats::Samples,
     pub(crate) groups: tokio::sync::OnceCell<crate::discovery::Groups>,
@@ -264,7 +264,7 @@ impl Core {
             turns: Semaphore::new(config.concurrency.max(1)),
             clock: Notify::new(),
             projects: crate::project::Projects::default(),
-            builds_made: tokio::sync::Mutex::default(),
+            builds_made: AtomicBool::default(),
             builds_asked: Mutex::default(),
             samples: stats::Samples::default(),
             groups: tokio::sync::OnceCell::new(),

@@ -1,280 +1,217 @@
-//! A build's pod from its start to its end: what it says is told, how it ends is answered.
+//! A Job's pods from their start to their end: what they say is told, how the build ended is answered.
 //!
-//! Theory of operation: two watches (the Job, its pods) keep a view of what there is, for as long as the build is
-//! followed. The containers run one after another, and so their logs are read. A log whose connection breaks is
-//! opened again after the last line that was told. A pod that vanishes is no failure: the Job makes another, which begins
-//! from the start. The Job's own end is always looked at too, because its pods may be gone by then.
+//! Theory of operation: the containers of a pod run one after another, and so their logs are read. A pod that is taken away (its
+//! node drained, full or gone, or somebody deleted it) is no failure of the build: where the Job makes another, that one is
+//! followed from its start; where the Job has given up, which depends on how the pod went and on the cluster's version, the
+//! caller makes another Job. Only so often, though.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use coracle_engine::EngineError;
 use coracle_engine::build::{BuildEvent, BuildProgress, BuildRequest};
 use coracle_engine::desk::Laid;
-use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event as Warning, Pod};
-use kube::api::{ListParams, LogParams};
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Resource, ResourceExt as _};
-use serde::de::DeserializeOwned;
+use kube::api::ListParams;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
 use super::config::BuildConfig;
 use super::failed;
+use super::lines::{Source, Telling, Told, tell};
 use super::object::{self, Stage};
 use super::progress::Progress;
-use super::status::{self, JobEnd, StageState};
-use crate::client::{engine_error, within};
-use crate::logs::{parse, read_line};
+use super::status::{self, Memory, Standing};
+use super::view::{Next, View, keep_job, keep_pods, when};
+use crate::client::within;
 use crate::state::Core;
 
 /// From the Job, or the pod before, to the begin of a pod's first container. A cluster that is full gets room again.
 const START: Duration = Duration::from_mins(10);
-/// From a log's end to the word that its container has ended.
-const WORD: Duration = Duration::from_secs(10);
+/// For a Job to make another pod. One that may have only one at a time waits for a lost node to say that its pod has ended.
+const REPLACED: Duration = Duration::from_secs(30);
 /// Before what a pod waits for is looked up.
 const PUZZLED: Duration = Duration::from_secs(4);
-/// Before a log that broke is opened again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// A pod that was lost is replaced so often.
-const PODS: usize = 4;
+/// For a pod that is taken away to say that its container has ended. A node that is lost says nothing.
+const LEAVING: Duration = Duration::from_secs(30);
+/// For whoever ended a container to write so.
+const WORD: Duration = Duration::from_secs(1);
+/// A build whose pod was lost is begun again so often.
+const RESTARTS: u32 = 3;
 
-/// What there is of a build.
-#[derive(Clone, Debug, Default)]
-struct View {
-    /// By uid.
-    pods: BTreeMap<String, Pod>,
-    job: Option<Job>,
-    /// Both watches have told all that there was.
-    read: Read,
-}
+/// How often a build was begun again.
+#[derive(Debug, Default)]
+pub(super) struct Restarts(u32);
 
-#[derive(Clone, Copy, Debug, Default)]
-struct Read {
-    pods: bool,
-    job: bool,
-}
-
-impl View {
-    /// The pod that does the build now.
-    fn pod(&self) -> Option<&Pod> {
-        let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
-        let created = |pod: &&Pod| pod.metadata.creation_timestamp.clone();
-        self.pods.values().filter(stays).max_by_key(created)
-    }
-
-    /// How the build ended, if the Job says so.
-    fn end(&self) -> Option<Result<(), EngineError>> {
-        if !(self.read.pods && self.read.job) {
-            return None;
+impl Restarts {
+    /// A pod was lost, and another is to do the build.
+    pub(super) async fn one_more(
+        &mut self,
+        why: &str,
+        events: &BuildProgress,
+    ) -> Result<(), EngineError> {
+        let why = why.trim().trim_end_matches([':', '.']);
+        self.0 += 1;
+        if self.0 > RESTARTS {
+            let times = self.0;
+            return Err(failed(format!(
+                "the build's pod was lost {times} times, at last: {why}"
+            )));
         }
-        let Some(job) = &self.job else {
-            return Some(Err(failed("somebody removed the build's job")));
-        };
-        match status::job_end(job)? {
-            JobEnd::Complete => Some(Ok(())),
-            JobEnd::Deadline => Some(Err(EngineError::BuildEnded("its time is over"))),
-            // Its pod knows better why, where there is one.
-            JobEnd::Failed(_) if self.pod().is_some() => None,
-            JobEnd::Failed(why) => Some(Err(failed(format!("the build's pod is gone: {why}")))),
-        }
+        let text = format!("the build's pod was lost ({why}): another one does it from the start");
+        note(events, &text).await;
+        Ok(())
     }
 }
 
-/// How following one pod ended.
-enum Ended {
+/// How following a Job ended.
+#[derive(Debug)]
+pub(super) enum Followed {
     /// The image is pushed.
     Done,
-    /// The pod is gone, and the Job makes another.
-    Lost,
+    /// The pod is lost, and the Job makes no other: why.
+    Lost(String),
 }
 
-/// Follows a build to its end.
-pub(super) async fn follow(
-    core: &Arc<Core>,
-    config: &BuildConfig,
-    request: &BuildRequest,
-    job: &Job,
-    laid: &Laid,
-    events: &BuildProgress,
-) -> Result<(), EngineError> {
-    let (sender, view) = watch::channel(View::default());
-    let pods: Api<Pod> = within(&core.client, &config.namespace);
-    let jobs: Api<Job> = within(&core.client, &config.namespace);
-    let of_build = format!("{}={}", object::BUILD, object::id(&request.id));
-    let follower = Follower {
-        core,
-        config,
-        request,
-        job,
-        pods: pods.clone(),
-        view,
-        events,
-    };
-    let pods = watcher(pods, watcher::Config::default().labels(&of_build));
-    let jobs = watcher(
-        jobs,
-        watcher::Config::default().fields(&format!("metadata.name={}", job.name_any())),
-    );
-    tokio::select! {
-        result = follower.run(laid) => result,
-        () = watch_pods(pods, &sender) => Err(failed("the watch on the build's pods ended")),
-        () = watch_job(jobs, &sender) => Err(failed("the watch on the build's job ended")),
-    }
+/// How following a pod ended.
+enum Ended {
+    Done,
+    Lost(String),
 }
 
-type Watch<K> = Result<watcher::Event<K>, watcher::Error>;
-
-/// Keeps `take` told of a kind. Comes to no end by itself.
-async fn keep<K>(
-    events: impl futures::Stream<Item = Watch<K>> + Send,
-    mut take: impl FnMut(watcher::Event<K>),
-) where
-    K: Resource + Clone + DeserializeOwned + Send + 'static,
-{
-    let mut events = std::pin::pin!(events.default_backoff());
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => take(event),
-            Err(error) => tracing::debug!(%error, "a build cannot be watched just now"),
-        }
-    }
+/// What a wait sees.
+enum Look<T> {
+    /// It is over.
+    Found(T),
+    /// Not yet; why, where that is known.
+    Waiting(Option<String>),
 }
 
-async fn watch_pods(
-    events: impl futures::Stream<Item = Watch<Pod>> + Send,
-    view: &watch::Sender<View>,
-) {
-    let mut fresh = BTreeMap::new();
-    let uid = |pod: &Pod| pod.uid().unwrap_or_default();
-    keep(events, |event| match event {
-        watcher::Event::Init => fresh.clear(),
-        watcher::Event::InitApply(pod) => drop(fresh.insert(uid(&pod), pod)),
-        watcher::Event::InitDone => view.send_modify(|view| {
-            view.pods = std::mem::take(&mut fresh);
-            view.read.pods = true;
-        }),
-        watcher::Event::Apply(pod) => {
-            view.send_modify(|view| drop(view.pods.insert(uid(&pod), pod)));
-        }
-        watcher::Event::Delete(pod) => {
-            view.send_modify(|view| drop(view.pods.remove(&uid(&pod))));
-        }
-    })
-    .await;
-}
-
-async fn watch_job(
-    events: impl futures::Stream<Item = Watch<Job>> + Send,
-    view: &watch::Sender<View>,
-) {
-    let mut fresh = None;
-    keep(events, |event| match event {
-        watcher::Event::Init => fresh = None,
-        watcher::Event::InitApply(job) => fresh = Some(job),
-        watcher::Event::InitDone => view.send_modify(|view| {
-            view.job = fresh.take();
-            view.read.job = true;
-        }),
-        watcher::Event::Apply(job) => view.send_modify(|view| view.job = Some(job)),
-        watcher::Event::Delete(_) => view.send_modify(|view| view.job = None),
-    })
-    .await;
-}
-
-struct Follower<'a> {
-    core: &'a Arc<Core>,
-    config: &'a BuildConfig,
-    request: &'a BuildRequest,
-    job: &'a Job,
-    pods: Api<Pod>,
-    view: watch::Receiver<View>,
-    events: &'a BuildProgress,
+/// A Job that is followed.
+pub(super) struct Follower<'a> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) config: &'a BuildConfig,
+    pub(super) request: &'a BuildRequest,
+    pub(super) job: &'a Job,
+    pub(super) laid: &'a Laid,
+    pub(super) events: &'a BuildProgress,
 }
 
 impl Follower<'_> {
-    async fn run(mut self, laid: &Laid) -> Result<(), EngineError> {
-        let mut last = None;
-        for _ in 0..PODS {
-            let Some(pod) = self.next_pod(last.as_deref()).await? else {
-                return Ok(());
+    /// Follows the Job to its end.
+    pub(super) async fn follow(self, restarts: &mut Restarts) -> Result<Followed, EngineError> {
+        let uid = self.job.uid().unwrap_or_default();
+        let (sender, view) = watch::channel(View::of(&uid));
+        let pods: Api<Pod> = within(&self.core.client, &self.config.namespace);
+        let jobs: Api<Job> = within(&self.core.client, &self.config.namespace);
+        let of_build = format!("{}={}", object::BUILD, object::id(&self.request.id));
+        let named = format!("metadata.name={}", self.job.name_any());
+        let seconds = u32::try_from(self.core.config.patience.watch.as_secs()).unwrap_or(u32::MAX);
+        let bounded = || watcher::Config::default().timeout(seconds.max(1));
+        let following = Following {
+            pods: pods.clone(),
+            view,
+            of: &self,
+        };
+        tokio::select! {
+            result = following.run(restarts) => result,
+            () = keep_pods(pods, bounded().labels(&of_build), &sender) => Err(failed("the watch on the build's pods ended")),
+            () = keep_job(jobs, bounded().fields(&named), &sender) => Err(failed("the watch on the build's job ended")),
+        }
+    }
+}
+
+struct Following<'a> {
+    of: &'a Follower<'a>,
+    pods: Api<Pod>,
+    view: watch::Receiver<View>,
+}
+
+impl Following<'_> {
+    async fn run(mut self, restarts: &mut Restarts) -> Result<Followed, EngineError> {
+        let mut before = BTreeSet::new();
+        let mut lost: Option<String> = None;
+        loop {
+            let job = self.of.job.uid();
+            let next = |view: &View| match view.next(&before) {
+                Some(next) => Look::Found(next),
+                None => Look::Waiting(None),
             };
-            if last.is_some() {
-                self.note("the build's pod was lost: another one does it from the start")
-                    .await;
-                laid.again();
+            let next = Box::pin(self.patiently("the build's pod was not made", job, next));
+            let next = match &lost {
+                None => next.await?,
+                Some(why) => match tokio::time::timeout(REPLACED, next).await {
+                    Ok(next) => next?,
+                    Err(_elapsed) => return Ok(Followed::Lost(why.clone())),
+                },
+            };
+            let pod = match next? {
+                Next::Done => return Ok(Followed::Done),
+                Next::Over(why) => return Ok(Followed::Lost(lost.unwrap_or(why))),
+                Next::Pod(pod) => pod,
+            };
+            if let Some(why) = lost.take() {
+                restarts.one_more(&why, self.of.events).await?;
             }
             match self.pod(&pod).await? {
-                Ended::Done => return Ok(()),
-                Ended::Lost => last = pod.uid(),
+                Ended::Done => return Ok(Followed::Done),
+                Ended::Lost(why) => {
+                    self.of.laid.again();
+                    before.extend(pod.uid());
+                    lost = Some(why);
+                }
             }
         }
-        Err(failed(format!("the build's pod was lost {PODS} times")))
     }
 
-    /// Waits for something in the view, or for a moment.
-    async fn when<T>(
+    /// Waits for what `look` finds. Tells meanwhile what it waits for: in the view's words, or in those of the last
+    /// warning about an object.
+    async fn patiently<T>(
         &mut self,
-        until: Option<Instant>,
-        mut look: impl FnMut(&View) -> Option<T>,
-    ) -> Option<T> {
-        loop {
-            if let Some(found) = look(&self.view.borrow_and_update()) {
-                return Some(found);
-            }
-            let moment = async {
-                match until {
-                    Some(until) => tokio::time::sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                changed = self.view.changed() => {
-                    if changed.is_err() {
-                        return None;
-                    }
-                }
-                () = moment => return None,
-            }
-        }
-    }
-
-    /// The pod that does the build, and is not the one before. Nothing when the Job is complete without.
-    async fn next_pod(&mut self, before: Option<&str>) -> Result<Option<Pod>, EngineError> {
+        what: &str,
+        about: Option<String>,
+        mut look: impl FnMut(&View) -> Look<T>,
+    ) -> Result<T, EngineError> {
         let deadline = Instant::now() + START;
-        let mut told = String::new();
+        let mut told = None;
         loop {
             let puzzled = (Instant::now() + PUZZLED).min(deadline);
-            let found = self
-                .when(Some(puzzled), |view| {
-                    let other = |pod: &&Pod| pod.metadata.uid.as_deref() != before;
-                    if let Some(pod) = view.pod().filter(other) {
-                        return Some(Ok(Some(pod.clone())));
-                    }
-                    view.end().map(|end| end.map(|()| None))
-                })
-                .await;
-            if let Some(found) = found {
-                return found;
+            let mut waits = None;
+            let found = when(&mut self.view, Some(puzzled), |view| match look(view) {
+                Look::Found(found) => Some(found),
+                Look::Waiting(why) => {
+                    waits = why;
+                    None
+                }
+            });
+            if let Some(found) = found.await {
+                return Ok(found);
             }
-            let why = self.warning(self.job.uid()).await;
+            let why = match (waits, &about) {
+                (Some(why), _) => Some(why),
+                (None, Some(uid)) => self.warning(uid).await,
+                (None, None) => None,
+            };
             if Instant::now() >= deadline {
                 let why = why.unwrap_or_else(|| "nobody says why".to_owned());
-                return Err(failed(format!("the build's pod was not made: {why}")));
+                return Err(failed(format!("{what}: {why}")));
             }
-            self.note_once(&mut told, why).await;
+            if let Some(why) = why.filter(|why| told.as_ref() != Some(why)) {
+                note(self.of.events, &format!("waiting: {why}")).await;
+                told = Some(why);
+            }
         }
     }
 
     /// The last warning about an object.
-    async fn warning(&self, uid: Option<String>) -> Option<String> {
-        let warnings: Api<Warning> = within(&self.core.client, &self.config.namespace);
-        let fields = format!("type=Warning,involvedObject.uid={}", uid?);
+    async fn warning(&self, uid: &str) -> Option<String> {
+        let warnings: Api<Warning> = within(&self.of.core.client, &self.of.config.namespace);
+        let fields = format!("type=Warning,involvedObject.uid={uid}");
         let found = warnings.list(&ListParams::default().fields(&fields)).await;
         let mut found = found.ok()?.items;
         found.sort_by_key(|warning| warning.metadata.resource_version.as_ref().map(String::len));
@@ -282,217 +219,150 @@ impl Follower<'_> {
         found.pop()?.message
     }
 
-    async fn note_once(&self, told: &mut String, why: Option<String>) {
-        if let Some(why) = why
-            && *told != why
-        {
-            self.note(&format!("waiting: {why}")).await;
-            *told = why;
-        }
-    }
-
-    async fn note(&self, text: &str) {
-        self.tell(BuildEvent::Output {
-            id: "pod".to_owned(),
-            text: text.to_owned(),
-        })
-        .await;
-    }
-
-    /// Nobody who reads is no reason not to build.
-    async fn tell(&self, event: BuildEvent) {
-        if self.events.send(event).await.is_err() {
-            tracing::trace!("nobody reads the build's progress");
-        }
-    }
-
     /// Follows one pod.
     async fn pod(&mut self, pod: &Pod) -> Result<Ended, EngineError> {
         let uid = pod.uid().unwrap_or_default();
-        for stage in Stage::of(self.config.tool) {
-            if let Some(ended) = self.begun(&uid, *stage).await? {
-                return Ok(ended);
+        let tool = self.of.config.tool;
+        for stage in Stage::of(tool).iter().copied() {
+            let mut progress = Progress::new(tool, stage);
+            let mut standing = self.begun(&uid, stage).await?;
+            if !matches!(standing, Standing::Lost(_) | Standing::Disk(_)) {
+                standing = self.read(&uid, &pod.name_any(), stage, &mut progress).await;
             }
-            let mut progress = Progress::new(self.config.tool, *stage);
-            let state = self
-                .read(&uid, &pod.name_any(), *stage, &mut progress)
-                .await?;
-            let Some((status, memory)) = state else {
-                return Ok(Ended::Lost);
+            let result = self.judged(&uid, stage, standing, &progress).await;
+            let why = match &result {
+                Ok(Ended::Done) => None,
+                Ok(Ended::Lost(why)) => Some(why.clone()),
+                Err(error) => Some(error.to_string()),
             };
-            let why = (status != 0).then(|| {
-                let mut last = progress.last_lines();
-                if last.is_empty() {
-                    let view = self.view.borrow();
-                    let pod = view.pods.get(&uid);
-                    last.extend(pod.and_then(|pod| status::message(pod, *stage)));
-                }
-                let limit = self.request.limits.memory_bytes;
-                status::explain(*stage, status, memory, &last, limit)
-            });
-            let first = why.as_deref().and_then(|why| why.lines().next());
+            let first = why.as_deref().map(|why| why.lines().next().unwrap_or(why));
             for event in progress.end(Utc::now(), first) {
-                self.tell(event).await;
+                tell(self.of.events, event).await;
             }
-            if let Some(why) = why {
-                return Err(self.failure(&uid, *stage, why).await);
+            match result? {
+                Ended::Done if stage == Stage::Source => self.of.laid.spent(),
+                Ended::Done => {}
+                lost @ Ended::Lost(_) => return Ok(lost),
             }
         }
         Ok(Ended::Done)
     }
 
-    /// Waits until a container has begun. Answers when it will not.
-    async fn begun(&mut self, uid: &str, stage: Stage) -> Result<Option<Ended>, EngineError> {
-        let deadline = Instant::now() + START;
-        let mut told = String::new();
-        loop {
-            let puzzled = (Instant::now() + PUZZLED).min(deadline);
-            let found = self
-                .when(Some(puzzled), |view| {
-                    let Some(pod) = view.pods.get(uid) else {
-                        let end = view.end();
-                        return Some(
-                            end.map_or(Ok(Some(Ended::Lost)), |end| {
-                                end.map(|()| Some(Ended::Done))
-                            }),
-                        );
-                    };
-                    match status::stage(pod, stage) {
-                        StageState::Running | StageState::Ended { .. } => Some(Ok(None)),
-                        StageState::Waiting(Some(why)) if status::is_hopeless(&why) => {
-                            Some(Err(failed(format!("the build cannot begin: {why}"))))
-                        }
-                        StageState::Waiting(_) => match status::ended_from_outside(pod) {
-                            Some(why) => Some(Err(evicted(&why, self.config))),
-                            None => view.end().map(|end| end.map(|()| Some(Ended::Done))),
-                        },
-                    }
-                })
-                .await;
-            if let Some(found) = found {
-                return found;
+    /// Waits until a container has begun, or never will.
+    async fn begun(&mut self, uid: &str, stage: Stage) -> Result<Standing, EngineError> {
+        let what = format!("the container {} of the build did not begin", stage.name());
+        let look = |view: &View| match view.standing(uid, stage) {
+            Standing::Waiting(Some(why)) if status::is_hopeless(&why) => {
+                Look::Found(Err(failed(format!("the build cannot begin: {why}"))))
             }
-            let waiting = {
-                let view = self.view.borrow();
-                match view.pods.get(uid).map(|pod| status::stage(pod, stage)) {
-                    Some(StageState::Waiting(why)) => why,
-                    _ => None,
-                }
-            };
-            let why = match waiting {
-                Some(why) => Some(why),
-                None => self.warning(Some(uid.to_owned())).await,
-            };
-            if Instant::now() >= deadline {
-                let why = why.unwrap_or_else(|| "nobody says why".to_owned());
-                let name = stage.name();
-                return Err(failed(format!(
-                    "the container {name} of the build did not begin: {why}"
-                )));
-            }
-            self.note_once(&mut told, why).await;
-        }
+            Standing::Waiting(why) => Look::Waiting(why),
+            standing => Look::Found(Ok(standing)),
+        };
+        self.patiently(&what, Some(uid.to_owned()), look).await?
     }
 
-    /// Reads a container's log to its end, and says how it ended. Nothing when the pod is gone.
-    async fn read(
+    /// Reads a container's log until it is over, and says how it is.
+    async fn read(&self, uid: &str, name: &str, stage: Stage, progress: &mut Progress) -> Standing {
+        let source = Source {
+            pods: &self.pods,
+            pod: name,
+            stage,
+        };
+        let mut told = Told::default();
+        let events = self.of.events;
+        let mut telling = Telling { progress, events };
+        let over = std::pin::pin!(over(self.view.clone(), uid, stage));
+        let standing = source.follow(&mut told, &mut telling, over).await;
+        // What a lost pod still had to say its successor says again.
+        if !matches!(standing, Standing::Lost(_)) {
+            source.rest(&mut told, &mut telling).await;
+        }
+        standing
+    }
+
+    /// What it means that a container is over.
+    async fn judged(
         &mut self,
         uid: &str,
-        name: &str,
         stage: Stage,
-        progress: &mut Progress,
-    ) -> Result<Option<(i32, status::Memory)>, EngineError> {
-        let mut after: Option<DateTime<Utc>> = None;
-        loop {
-            if let Err(error) = self.lines(name, stage, progress, &mut after).await {
-                tracing::debug!(%error, stage = stage.name(), "a build's log broke");
+        standing: Standing,
+        progress: &Progress,
+    ) -> Result<Ended, EngineError> {
+        let (status, memory) = match standing {
+            Standing::Ended { status: 0, .. } => return Ok(Ended::Done),
+            Standing::Ended { status, memory } => (status, memory),
+            Standing::Disk(words) => return Err(self.disk(&words)),
+            Standing::Lost(why) => return Ok(Ended::Lost(why)),
+            Standing::Waiting(_) | Standing::Running | Standing::Leaving(_) => {
+                return Ok(Ended::Lost("nobody tells of it any more".to_owned()));
             }
-            let word = Instant::now() + WORD;
-            let found = self
-                .when(Some(word), |view| {
-                    let Some(pod) = view.pods.get(uid) else {
-                        let end = view.end();
-                        return Some(end.map_or(Ok(None), |end| match end {
-                            Ok(()) => Ok(Some((0, status::Memory::Fine))),
-                            Err(error) => Err(error),
-                        }));
-                    };
-                    if let StageState::Ended { status, memory } = status::stage(pod, stage) {
-                        return Some(Ok(Some((status, memory))));
-                    }
-                    let why = status::ended_from_outside(pod)?;
-                    Some(Err(evicted(&why, self.config)))
-                })
-                .await;
-            if let Some(found) = found {
-                return found;
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-
-    /// Tells a log's lines that are later than `after`, to the log's end.
-    async fn lines(
-        &self,
-        name: &str,
-        stage: Stage,
-        progress: &mut Progress,
-        after: &mut Option<DateTime<Utc>>,
-    ) -> Result<(), EngineError> {
-        let since = *after;
-        let parameters = LogParams {
-            container: Some(stage.name().to_owned()),
-            follow: true,
-            timestamps: true,
-            // The API counts whole seconds from now; the lines themselves say exactly.
-            since_seconds: since.map(|at| (Utc::now() - at).num_seconds().saturating_add(2).max(1)),
-            ..LogParams::default()
         };
-        let log = self.pods.log_stream(name, &parameters).await;
-        let mut log = log.map_err(engine_error)?.compat();
-        while let Some(line) = read_line(&mut log).await {
-            let line = parse(&line);
-            if since.is_some_and(|since| line.at <= since) {
-                continue;
+        // Whoever ended it writes so a moment later.
+        let word = Some(Instant::now() + WORD);
+        let outside = when(&mut self.view, word, |view| {
+            match view.standing(uid, stage) {
+                outside @ (Standing::Disk(_) | Standing::Lost(_)) => Some(outside),
+                _ => None,
             }
-            *after = Some(line.at);
-            for event in progress.line(line.at, &line.text) {
-                self.tell(event).await;
-            }
+        });
+        match outside.await {
+            Some(Standing::Lost(why)) => return Ok(Ended::Lost(why)),
+            Some(Standing::Disk(words)) => return Err(self.disk(&words)),
+            _ => {}
         }
-        Ok(())
+        let why = self.explained(uid, stage, (status, memory), progress);
+        Err(match stage {
+            Stage::Source => failed(format!("the build did not get its source: {why}")),
+            Stage::Build | Stage::Push => EngineError::BuildFailed(why),
+        })
     }
 
-    /// Why a container failed: for what was done to it, or for what it said.
-    async fn failure(&mut self, uid: &str, stage: Stage, why: String) -> EngineError {
-        // Whoever ended it writes so a moment later.
-        let short = Instant::now() + AGAIN;
-        let outside = self
-            .when(Some(short), |view| match view.end() {
-                Some(Err(error)) => Some(error),
-                _ => {
-                    let why = status::ended_from_outside(view.pods.get(uid)?)?;
-                    Some(evicted(&why, self.config))
-                }
-            })
-            .await;
-        match (outside, stage) {
-            (Some(error), _) => error,
-            (None, Stage::Source) => failed(format!("the build did not get its source: {why}")),
-            (None, Stage::Build | Stage::Push) => EngineError::BuildFailed(why),
+    fn explained(
+        &self,
+        uid: &str,
+        stage: Stage,
+        (status, memory): (i32, Memory),
+        progress: &Progress,
+    ) -> String {
+        let mut last = progress.last_lines();
+        if last.is_empty() {
+            let view = self.view.borrow();
+            last.extend(view.pod(uid).and_then(|pod| status::message(pod, stage)));
         }
+        let limit = self.of.request.limits.memory_bytes;
+        status::explain(stage, status, memory, &last, limit)
+    }
+
+    fn disk(&self, words: &str) -> EngineError {
+        let storage = self.of.config.storage;
+        EngineError::BuildFailed(format!(
+            "the build used more than the {storage} of disk that it may: {words}"
+        ))
     }
 }
 
-fn evicted(why: &str, config: &BuildConfig) -> EngineError {
-    if why.starts_with("DeadlineExceeded") {
-        return EngineError::BuildEnded("its time is over");
+/// How a container is over, once it is. One whose pod is taken away is waited for a while: its end may be a good one.
+async fn over(mut view: watch::Receiver<View>, uid: &str, stage: Stage) -> Standing {
+    let leaves = |view: &View| {
+        let standing = view.standing(uid, stage);
+        (standing.is_over() || matches!(standing, Standing::Leaving(_))).then_some(standing)
+    };
+    match when(&mut view, None, leaves).await {
+        Some(Standing::Leaving(why)) => {
+            let end = Some(Instant::now() + LEAVING);
+            let is_over = |view: &View| Some(view.standing(uid, stage)).filter(Standing::is_over);
+            let ended = when(&mut view, end, is_over).await;
+            ended.unwrap_or(Standing::Lost(why))
+        }
+        Some(standing) => standing,
+        None => Standing::Lost("nobody tells of it any more".to_owned()),
     }
-    if status::is_about_disk(why) {
-        return EngineError::BuildFailed(format!(
-            "the build used more than the {} of disk that it may: {why}",
-            config.storage
-        ));
-    }
-    failed(format!("the build's pod was ended: {why}"))
+}
+
+async fn note(events: &BuildProgress, text: &str) {
+    let event = BuildEvent::Output {
+        id: "pod".to_owned(),
+        text: text.to_owned(),
+    };
+    tell(events, event).await;
 }

@@ -39,6 +39,12 @@ pub(super) const SECRETS: &str = "/coracle";
 pub(super) const WORK: &str = "/work";
 /// The NetworkPolicy of the builds' namespace.
 pub(crate) const NETWORK_POLICY: &str = "coracle-builds";
+/// Where clouds tell a machine what it is and give it credentials: link-local (nearly all of them), Alibaba's, Azure's.
+const METADATA_4: [&str; 3] = ["169.254.0.0/16", "100.100.100.200/32", "168.63.129.16/32"];
+/// The same by IPv6: link-local, and Amazon's.
+const METADATA_6: [&str; 2] = ["fe80::/10", "fd00:ec2::254/128"];
+/// Kubernetes' own cache of names on each node, which has a link-local address.
+const NODE_DNS: &str = "169.254.20.10/32";
 /// Memory for fetching the source: it is unpacked as it comes.
 const FETCH_MEMORY: &str = "256Mi";
 /// A finished Job that nobody removed goes by itself, where the cluster does that (from 1.21 on).
@@ -130,13 +136,33 @@ pub(crate) fn namespace(config: &KubernetesConfig, build: &BuildConfig) -> Value
     })
 }
 
-/// Nobody reaches a build.
+/// Nobody reaches a build. A build reaches everything but what a cloud tells its machines of themselves, and the projects' pods
+/// where addresses do not count for pods: names, the platform and other registries inside the cluster are in namespaces
+/// that are not the platform's projects.
 pub(crate) fn network_policy(config: &KubernetesConfig) -> Value {
+    let elsewhere = json!({
+        "namespaceSelector": { "matchExpressions": [{ "key": PLATFORM, "operator": "DoesNotExist" }] },
+    });
+    let names = |protocol: &str| json!({ "protocol": protocol, "port": 53 });
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": { "name": NETWORK_POLICY, "labels": labels(config) },
-        "spec": { "podSelector": {}, "policyTypes": ["Ingress"] },
+        "spec": {
+            "podSelector": {},
+            "policyTypes": ["Ingress", "Egress"],
+            "egress": [
+                { "to": [
+                    { "ipBlock": { "cidr": "0.0.0.0/0", "except": METADATA_4 } },
+                    { "ipBlock": { "cidr": "::/0", "except": METADATA_6 } },
+                    elsewhere,
+                ] },
+                {
+                    "to": [{ "ipBlock": { "cidr": NODE_DNS } }],
+                    "ports": [names("UDP"), names("TCP")],
+                },
+            ],
+        },
     })
 }
 
@@ -239,6 +265,13 @@ pub(crate) fn job(config: &KubernetesConfig, build: &BuildConfig, request: &Buil
         },
         "spec": {
             "backoffLimit": 0,
+            // A pod that is evicted or whose node goes is no failure. Clusters before 1.26 leave both fields out, and none
+            // counts a pod so that somebody deleted: then the Job fails, and another is made.
+            "podFailurePolicy": { "rules": [{
+                "action": "Ignore",
+                "onPodConditions": [{ "type": "DisruptionTarget", "status": "True" }],
+            }] },
+            "podReplacementPolicy": "Failed",
             "completions": 1,
             "parallelism": 1,
             "activeDeadlineSeconds": time.as_secs(),

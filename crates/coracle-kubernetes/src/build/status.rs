@@ -1,25 +1,48 @@
 //! From a build's pod and Job to what is going on. Pure.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use coracle_model::quantity::ByteSize;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    ContainerState, ContainerStateTerminated, ContainerStatus, Pod, PodCondition,
+};
 
 use super::object::Stage;
+use crate::facts::moment;
 
 /// Where a container of a build's pod stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum StageState {
+pub(crate) enum Standing {
     /// It has not begun; why, where that is known.
     Waiting(Option<String>),
     /// It runs.
     Running,
-    /// It has ended.
+    /// It runs still, and its pod is being taken away: why.
+    Leaving(String),
+    /// It has ended by itself.
     Ended {
         /// Its exit status.
         status: i32,
         /// It went over its memory.
         memory: Memory,
     },
+    /// Its pod used more disk than it may, in the node's words.
+    Disk(String),
+    /// Its pod was taken away, which says nothing of the build: why.
+    Lost(String),
+}
+
+impl Standing {
+    /// It came to a good end.
+    pub(crate) const DONE: Self = Self::Ended {
+        status: 0,
+        memory: Memory::Fine,
+    };
+
+    /// Will it change no more?
+    pub(crate) const fn is_over(&self) -> bool {
+        matches!(self, Self::Ended { .. } | Self::Disk(_) | Self::Lost(_))
+    }
 }
 
 /// Did a container go over its memory?
@@ -49,35 +72,98 @@ fn status(pod: &Pod, stage: Stage) -> Option<&ContainerStatus> {
 }
 
 /// Where a container stands.
-pub(crate) fn stage(pod: &Pod, stage: Stage) -> StageState {
-    let Some(state) = status(pod, stage).and_then(|container| container.state.as_ref()) else {
-        return StageState::Waiting(unschedulable(pod));
-    };
-    if let Some(ended) = &state.terminated {
+pub(crate) fn standing(pod: &Pod, stage: Stage) -> Standing {
+    let state = status(pod, stage).and_then(|container| container.state.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    if let Some(ended) = ended.filter(|ended| ended.exit_code == 0 || !ended_by_others(pod, ended))
+    {
         let memory = match ended.reason.as_deref() {
             Some("OOMKilled") => Memory::Exceeded,
             _ => Memory::Fine,
         };
-        return StageState::Ended {
+        return Standing::Ended {
             status: ended.exit_code,
             memory,
         };
     }
-    if state.running.is_some() {
-        return StageState::Running;
+    if let Some(words) = over_disk(pod) {
+        return Standing::Disk(words);
     }
-    let why = state.waiting.as_ref().and_then(|waiting| {
-        let reason = waiting.reason.as_deref()?;
-        // The usual way of things.
-        if matches!(reason, "PodInitializing" | "ContainerCreating") {
-            return None;
-        }
-        Some(match waiting.message.as_deref() {
-            Some(message) => format!("{reason}: {message}"),
-            None => reason.to_owned(),
-        })
-    });
-    StageState::Waiting(why.or_else(|| unschedulable(pod)))
+    let running = state.is_some_and(|state| state.running.is_some());
+    let deleted = pod.metadata.deletion_timestamp.is_some();
+    match taken_away(pod) {
+        Some(why) if running && deleted => Standing::Leaving(why),
+        // One that is to be taken away may be spared yet.
+        _ if running => Standing::Running,
+        Some(why) if deleted || ended.is_some() || failed(pod).is_some() => Standing::Lost(why),
+        _ => Standing::Waiting(state.and_then(waiting).or_else(|| unschedulable(pod))),
+    }
+}
+
+/// Did a container fail because its pod was taken away? Not if that came after its end.
+fn ended_by_others(pod: &Pod, ended: &ContainerStateTerminated) -> bool {
+    let at = ended.finished_at.as_ref().map(moment);
+    let before = |since: Option<DateTime<Utc>>| at.zip(since).is_some_and(|(at, since)| at < since);
+    let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
+    let deletion = pod.metadata.deletion_timestamp.as_ref().map(moment);
+    // It stands there with the grace that the pod was given.
+    let deletion = deletion.map(|end| end - TimeDelta::seconds(grace));
+    let disruption = disruption(pod).and_then(|c| c.last_transition_time.as_ref().map(moment));
+    let first = [deletion, disruption].into_iter().flatten().min();
+    (taken_away(pod).is_some() || over_disk(pod).is_some()) && !before(first)
+}
+
+fn disruption(pod: &Pod) -> Option<&PodCondition> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let mut conditions = conditions.iter();
+    conditions.find(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+}
+
+/// The node's words for a pod that has failed as a whole.
+fn failed(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    if status.phase.as_deref() != Some("Failed") {
+        return None;
+    }
+    let reason = status.reason.as_deref()?;
+    let message = status.message.as_deref().unwrap_or_default();
+    Some(format!("{reason}: {}", message.trim()))
+}
+
+/// A pod that was ended because it used more disk than it may. That its node has too little for all is another matter.
+fn over_disk(pod: &Pod) -> Option<String> {
+    let words = failed(pod)?;
+    let lower = words.to_lowercase();
+    let disk = lower.contains("ephemeral") || lower.contains("emptydir");
+    (disk && lower.contains("exceed") && !lower.contains("low on resource")).then_some(words)
+}
+
+/// Why a pod is taken away, or was: deleted, evicted, put aside for another, its node drained, shut down or lost.
+fn taken_away(pod: &Pod) -> Option<String> {
+    if let Some(condition) = disruption(pod) {
+        let message = condition.message.as_deref().unwrap_or_default();
+        let reason = condition.reason.as_deref().unwrap_or_default();
+        return Some(format!("{reason}: {message}"));
+    }
+    if let Some(words) = failed(pod) {
+        return Some(words);
+    }
+    let deleted = pod.metadata.deletion_timestamp.is_some();
+    deleted.then(|| "somebody deleted it".to_owned())
+}
+
+/// What a container waits for.
+fn waiting(state: &ContainerState) -> Option<String> {
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    // The usual way of things.
+    if matches!(reason, "PodInitializing" | "ContainerCreating") {
+        return None;
+    }
+    Some(match waiting.message.as_deref() {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_owned(),
+    })
 }
 
 /// What the node says of a container that has ended, such as that its program is not there.
@@ -99,23 +185,6 @@ fn unschedulable(pod: &Pod) -> Option<String> {
 /// Can a container that waits for this never begin?
 pub(crate) fn is_hopeless(why: &str) -> bool {
     HOPELESS.iter().any(|reason| why.starts_with(reason))
-}
-
-/// Why a pod was ended from outside: its node had no room, or it used more disk than it may.
-pub(crate) fn ended_from_outside(pod: &Pod) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    if status.phase.as_deref() != Some("Failed") {
-        return None;
-    }
-    let reason = status.reason.as_deref()?;
-    let message = status.message.as_deref().unwrap_or_default();
-    Some(format!("{reason}: {}", message.trim()))
-}
-
-/// Is it about the disk?
-pub(crate) fn is_about_disk(words: &str) -> bool {
-    let words = words.to_lowercase();
-    words.contains("ephemeral") || words.contains("emptydir")
 }
 
 /// How a Job ended.
@@ -198,16 +267,16 @@ mod tests {
                   "state": { "waiting": { "reason": "ImagePullBackOff", "message": "Back-off" } } },
             ],
         }));
-        let ended = |status, memory| StageState::Ended { status, memory };
-        assert_eq!(stage(&told, Stage::Source), ended(0, Memory::Fine));
-        assert_eq!(stage(&told, Stage::Build), ended(137, Memory::Exceeded));
+        let ended = |status, memory| Standing::Ended { status, memory };
+        assert_eq!(standing(&told, Stage::Source), ended(0, Memory::Fine));
+        assert_eq!(standing(&told, Stage::Build), ended(137, Memory::Exceeded));
         let why = "ImagePullBackOff: Back-off".to_owned();
         assert!(!is_hopeless(&why));
-        assert_eq!(stage(&told, Stage::Push), StageState::Waiting(Some(why)));
+        assert_eq!(standing(&told, Stage::Push), Standing::Waiting(Some(why)));
         let usual = pod(json!({ "containerStatuses": [
             { "name": "build", "ready": false, "restartCount": 0, "image": "", "imageID": "",
               "state": { "waiting": { "reason": "PodInitializing" } } } ] }));
-        assert_eq!(stage(&usual, Stage::Build), StageState::Waiting(None));
+        assert_eq!(standing(&usual, Stage::Build), Standing::Waiting(None));
     }
 
     #[test]
@@ -216,16 +285,94 @@ mod tests {
             { "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
               "message": "0/3 nodes are available: 3 Insufficient memory." } ] }));
         let why = "0/3 nodes are available: 3 Insufficient memory.".to_owned();
-        assert_eq!(stage(&told, Stage::Source), StageState::Waiting(Some(why)));
+        assert_eq!(standing(&told, Stage::Source), Standing::Waiting(Some(why)));
+    }
+
+    /// A pod whose build has this state.
+    fn building(state: Value, more: Value) -> Pod {
+        let mut pod = json!({ "metadata": {}, "status": { "containerStatuses": [
+            { "name": "build", "ready": false, "restartCount": 0, "image": "", "imageID": "", "state": state } ] } });
+        for part in ["metadata", "status"] {
+            for (key, value) in more[part].as_object().into_iter().flatten() {
+                pod[part][key] = value.clone();
+            }
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    fn exit(status: i32, at: &str) -> Value {
+        json!({ "terminated": { "exitCode": status, "finishedAt": at } })
     }
 
     #[test]
-    fn ends_from_outside_have_their_reason() {
-        let evicted = pod(json!({ "phase": "Failed", "reason": "Evicted",
-            "message": "Usage of EmptyDir volume \"work\" exceeds the limit \"10Mi\". " }));
-        let words = ended_from_outside(&evicted).unwrap();
-        assert!(is_about_disk(&words), "{words}");
-        assert_eq!(ended_from_outside(&pod(json!({ "phase": "Failed" }))), None);
+    fn more_disk_than_allowed_is_no_loss_and_too_little_disk_is() {
+        let evicted = |message: &str| json!({ "status": { "phase": "Failed", "reason": "Evicted", "message": message } });
+        let exits = exit(137, "2026-01-01T00:00:00Z");
+        for own in [
+            "Usage of EmptyDir volume \"work\" exceeds the limit \"10Mi\". ",
+            "Pod ephemeral local storage usage exceeds the total limit of containers 150Mi. ",
+            "Container build exceeded its local ephemeral storage limit \"150Mi\". ",
+        ] {
+            let told = standing(&building(exits.clone(), evicted(own)), Stage::Build);
+            assert!(matches!(told, Standing::Disk(_)), "{told:?}");
+        }
+        let full = "The node was low on resource: ephemeral-storage. Container build was using 400Mi, which exceeds its request of 0. ";
+        let told = standing(&building(exits, evicted(full)), Stage::Build);
+        assert!(matches!(told, Standing::Lost(_)), "{told:?}");
+    }
+
+    #[test]
+    fn what_is_taken_away_has_not_failed() {
+        let failed = Standing::Ended {
+            status: 143,
+            memory: Memory::Fine,
+        };
+        // Deleted at :10, with a grace of 2 s.
+        let deleted = json!({ "metadata": {
+            "deletionTimestamp": "2026-01-01T00:00:12Z", "deletionGracePeriodSeconds": 2 } });
+        let cases = [
+            (exit(143, "2026-01-01T00:00:11Z"), &deleted, "lost"),
+            (exit(0, "2026-01-01T00:00:11Z"), &deleted, "done"),
+            (exit(143, "2026-01-01T00:00:09Z"), &deleted, "failed"),
+            (json!({ "running": {} }), &deleted, "leaving"),
+            (
+                json!({ "waiting": { "reason": "PodInitializing" } }),
+                &deleted,
+                "lost",
+            ),
+            (exit(143, "2026-01-01T00:00:11Z"), &json!({}), "failed"),
+        ];
+        for (state, more, expected) in cases {
+            let told = standing(&building(state.clone(), more.clone()), Stage::Build);
+            let is = match expected {
+                "lost" => matches!(told, Standing::Lost(_)),
+                "leaving" => matches!(told, Standing::Leaving(_)),
+                "done" => told == Standing::DONE,
+                _ => told == failed,
+            };
+            assert!(is, "{state} {more}: {told:?} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn every_way_to_lose_a_node_is_a_loss() {
+        let exits = exit(137, "2026-01-01T00:00:11Z");
+        for more in [
+            json!({ "conditions": [ { "type": "DisruptionTarget", "status": "True",
+                "reason": "EvictionByEvictionAPI", "lastTransitionTime": "2026-01-01T00:00:10Z" } ] }),
+            json!({ "phase": "Failed", "reason": "NodeLost" }),
+            json!({ "phase": "Failed", "reason": "Terminated",
+                "message": "Pod was terminated in response to imminent node shutdown." }),
+            json!({ "phase": "Failed", "reason": "Preempting" }),
+        ] {
+            let pod = building(exits.clone(), json!({ "status": more }));
+            let told = standing(&pod, Stage::Build);
+            assert!(matches!(told, Standing::Lost(_)), "{more}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn jobs_end_for_a_reason() {
         let job = |reason: &str| -> Job {
             serde_json::from_value(json!({ "status": { "conditions": [
                 { "type": "Failed", "status": "True", "reason": reason, "message": "m" } ] } }))

@@ -12,7 +12,7 @@ use coracle_task::{CancellationToken, Supervisor};
 use serde_json::Value;
 
 use super::config::{BuildConfig, BuildTool, Transport};
-use super::object::{LOGIN, TICKET, job, name, secret};
+use super::object::{LOGIN, TICKET, job, name, network_policy, secret};
 use super::tool::{buildah_registries, buildkit_registries, target};
 use crate::config::{KubernetesConfig, RegistryNames};
 
@@ -137,6 +137,30 @@ fn a_build_is_bounded_and_may_do_little() {
             assert!(volume.get("hostPath").is_none());
         }
     }
+}
+
+#[test]
+fn a_build_reaches_no_metadata_and_nobody_reaches_a_build() {
+    let policy = network_policy(&config());
+    let spec = &policy["spec"];
+    assert_eq!(
+        spec["policyTypes"],
+        serde_json::json!(["Ingress", "Egress"])
+    );
+    assert!(spec.get("ingress").is_none());
+    let open = &spec["egress"][0];
+    assert!(open.get("ports").is_none());
+    assert!(
+        open["to"][0]["ipBlock"]["except"]
+            .to_string()
+            .contains("169.254.0.0/16")
+    );
+    // The one link-local address that is a server of names is one for names only.
+    let names = &spec["egress"][1];
+    assert_eq!(names["to"][0]["ipBlock"]["cidr"], "169.254.20.10/32");
+    let ports = names["ports"].as_array().unwrap();
+    assert!(ports.iter().all(|port| port["port"] == 53));
+    serde_json::from_value::<k8s_openapi::api::networking::v1::NetworkPolicy>(policy).unwrap();
 }
 
 #[test]
