@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::caller::Caller;
 use crate::credentials::{Carrier, Transport, presented};
-use crate::error::{ApiError, ApiResult};
+use crate::error::{ApiError, ApiResult, for_strangers};
 use crate::state::ApiState;
 
 /// What it takes to call a route.
@@ -268,10 +268,15 @@ pub(crate) async fn guard(
 ) -> ApiResult<Response> {
     let access = classify(request.method(), matched.as_str());
     match access {
-        Some(Access::Public | Access::Ticket) => {}
+        Some(Access::Public | Access::Ticket) => {
+            let mut response = next.run(request).await;
+            for_strangers(&mut response);
+            return Ok(response);
+        }
         Some(Access::Gateway) => authenticate_gateway(&state, request.headers())?,
         Some(access) => {
-            let caller = authenticate(&state, request.method(), request.headers()).await?;
+            let caller = authenticate(&state, request.method(), request.headers()).await;
+            let caller = caller.map_err(ApiError::for_strangers)?;
             let Ok(params) = params else {
                 let problem = Problem::new(Code::InvalidField, "the path is not UTF-8");
                 return Err(problem.field("path").into());

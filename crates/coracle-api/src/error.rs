@@ -9,6 +9,8 @@ use coracle_engine::EngineError;
 use coracle_model::name::InvalidName;
 use coracle_model::problem::{Code, Problem};
 
+use crate::waiting::Awaited;
+
 /// Why a request was not done. The cause goes to the log, the problem to the caller.
 #[derive(Debug)]
 pub(crate) struct ApiError {
@@ -51,6 +53,12 @@ impl ApiError {
         if let Ok(methods) = HeaderValue::from_str(methods) {
             self.headers.push((header::ALLOW, methods));
         }
+        self
+    }
+
+    /// The same for somebody who is not known to the platform.
+    pub(crate) fn for_strangers(mut self) -> Self {
+        withhold(&mut self.problem);
         self
     }
 
@@ -137,9 +145,23 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Strangers are not told where the store is, and as whom the platform speaks to it. That is in the log.
+fn withhold(problem: &mut Problem) {
+    if problem.code == Code::StoreUnavailable {
+        Awaited::Store.words().clone_into(&mut problem.detail);
+    }
+}
+
 /// The problem that an answer tells, so that [`name_request`] can add to it what only the outermost layer knows.
 #[derive(Clone)]
 struct Told(Box<Problem>);
+
+/// The same answer for somebody who is not known to the platform.
+pub(crate) fn for_strangers(response: &mut Response) {
+    if let Some(Told(problem)) = response.extensions_mut().get_mut::<Told>() {
+        withhold(problem);
+    }
+}
 
 /// Puts the request's id into the problem that `response` tells, if it tells one.
 pub(crate) fn name_request(response: &mut Response, id: &str) {

@@ -1,13 +1,26 @@
 //! Is it alive, and is it ready?
+//!
+//! Theory of operation: both are asked by anybody and again and again: by balancers, kubelets, gateways, strangers. So
+//! they say no more than yes or no, and cost nothing that grows with how often they are asked: the store is read at most
+//! once in [`FRESH`], however many ask meanwhile, and never written. Why it cannot be read is in the log, once; whether
+//! it takes writes is told to whoever may see [`system`](crate::system).
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use coracle_store::StoreError;
+use coracle_store::{Store, StoreError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::state::ApiState;
+
+/// How long what was found out is told again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a store has to answer: whoever asks is waited for by somebody.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers as long as the process does.
 #[utoipa::path(get, path = "/healthz", tag = "platform", responses((status = 200, description = "It is alive")))]
@@ -20,25 +33,169 @@ pub(crate) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "platform", responses(
     (status = 200, description = "It is ready"), (status = 503, description = "The store does not answer")))]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Response {
-    let store = state.control.objects.store();
-    let answers = match store.writable().await {
-        Ok(()) => return "ready\n".into_response(),
-        // A store that is full or takes nothing from us is still read, and room is made by deleting.
-        Err(error @ (StoreError::OutOfSpace { .. } | StoreError::Refused { .. })) => {
-            store.revision().await.map(|_revision| error)
-        }
-        Err(error) => Err(error),
-    };
-    // What is wrong with a store on servers says what to do; anybody may read it here, so it has no secret.
-    match answers {
-        Ok(refusal) => {
-            format!("ready, but the store cannot be written: {refusal}\n").into_response()
-        }
-        Err(error) => {
-            let cause = error.source().map(ToString::to_string);
-            tracing::warn!(%error, cause, "not ready");
-            let reason = format!("not ready: the store does not answer: {error}\n");
+    answer(&state.readiness, &**state.control.objects.store()).await
+}
+
+async fn answer(readiness: &Readiness, store: &dyn Store) -> Response {
+    match readiness.of(store).await {
+        Ready::Yes => "ready\n".into_response(),
+        Ready::No => {
+            let reason = "not ready: the store does not answer\n";
             (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
         }
+    }
+}
+
+/// Does the store answer?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ready {
+    Yes,
+    No,
+}
+
+/// What was found out last of whether the store answers.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness(Mutex<Option<(Instant, Ready)>>);
+
+impl Readiness {
+    /// As it was found out within [`FRESH`]. Who comes while it is found out waits for that.
+    async fn of(&self, store: &dyn Store) -> Ready {
+        let mut last = self.0.lock().await;
+        let before = match *last {
+            Some((at, ready)) if at.elapsed() < FRESH => return ready,
+            before => before.map(|(_, ready)| ready),
+        };
+        let read = tokio::time::timeout(PATIENCE, store.revision());
+        let now = match read.await {
+            Ok(Ok(_revision)) => Ready::Yes,
+            Ok(Err(error)) => {
+                log(before, Some(&error));
+                Ready::No
+            }
+            Err(_elapsed) => {
+                log(before, None);
+                Ready::No
+            }
+        };
+        if (before, now) == (Some(Ready::No), Ready::Yes) {
+            tracing::info!("the store answers again: ready");
+        }
+        *last = Some((Instant::now(), now));
+        now
+    }
+}
+
+/// A trouble that lasts is told once.
+fn log(before: Option<Ready>, error: Option<&StoreError>) {
+    if before == Some(Ready::No) {
+        return;
+    }
+    let seconds = PATIENCE.as_secs();
+    let silence = format!("there was no answer within {seconds} s");
+    let cause = error
+        .and_then(|error| error.source())
+        .map(ToString::to_string);
+    let error = error.map_or(silence, ToString::to_string);
+    tracing::warn!(error, cause, "not ready: the store does not answer");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex as StdMutex};
+
+    use async_trait::async_trait;
+    use coracle_store::{Entry, Expected, LeaseId, Listing, Op, Page, Revision, WatchStream};
+
+    use super::*;
+
+    /// Servers that are there or not, and who counts what they are asked.
+    #[derive(Debug, Default)]
+    struct Servers {
+        away: StdMutex<Option<StoreError>>,
+        reads: AtomicU32,
+    }
+
+    #[async_trait]
+    impl Store for Servers {
+        async fn revision(&self) -> Result<Revision, StoreError> {
+            self.reads.fetch_add(1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let away = self.away.lock().unwrap().clone();
+            away.map_or(Ok(1), Err)
+        }
+        async fn writable(&self) -> Result<(), StoreError> {
+            unreachable!("what the servers write into their log is no business of a probe")
+        }
+        async fn get(&self, _: &str) -> Result<Option<Entry>, StoreError> {
+            unreachable!()
+        }
+        async fn list(&self, _: &str, _: Page) -> Result<Listing, StoreError> {
+            unreachable!()
+        }
+        async fn write(&self, _: Vec<Op>) -> Result<Revision, StoreError> {
+            unreachable!("a probe does not write")
+        }
+        async fn delete(&self, _: &str, _: Expected) -> Result<Option<Revision>, StoreError> {
+            unreachable!("a probe does not write")
+        }
+        async fn watch(&self, _: &str, _: Option<Revision>) -> Result<WatchStream, StoreError> {
+            unreachable!()
+        }
+        async fn grant_lease(&self, _: Duration) -> Result<LeaseId, StoreError> {
+            unreachable!("a probe does not write")
+        }
+        async fn keep_alive(&self, _: LeaseId) -> Result<(), StoreError> {
+            unreachable!()
+        }
+        async fn revoke(&self, _: LeaseId) -> Result<(), StoreError> {
+            unreachable!("a probe does not write")
+        }
+        async fn compact(&self, _: Revision) -> Result<(), StoreError> {
+            unreachable!("a probe does not write")
+        }
+    }
+
+    async fn told(readiness: &Readiness, servers: &Servers) -> (u16, String) {
+        let answer = answer(readiness, servers).await;
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 1024).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thousand_probes_write_nothing_and_read_once_in_a_while() {
+        let (readiness, servers) = (Readiness::default(), Servers::default());
+        let begin = Instant::now();
+        for _ in 0..100 {
+            let ten = (0..10).map(|_| told(&readiness, &servers));
+            for told in futures::future::join_all(ten).await {
+                assert_eq!(told, (200, "ready\n".to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        let most = begin.elapsed().as_secs() + 1;
+        let reads = u64::from(servers.reads.load(Ordering::SeqCst));
+        assert!((1..=most).contains(&reads), "{reads} reads in {most} s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_are_not_told_where_the_store_is() {
+        let (readiness, servers) = (Readiness::default(), Servers::default());
+        let source: Arc<dyn std::error::Error + Send + Sync> =
+            Arc::from(Box::from("10.0.0.7:2379"));
+        *servers.away.lock().unwrap() = Some(StoreError::Unavailable {
+            reason: "etcd does not answer at http://10.0.0.7:2379".to_owned(),
+            source,
+        });
+        let (status, said) = told(&readiness, &servers).await;
+        assert_eq!(
+            (status, &*said),
+            (503, "not ready: the store does not answer\n")
+        );
+        // Soon after it is back that is told.
+        *servers.away.lock().unwrap() = None;
+        tokio::time::sleep(FRESH).await;
+        assert_eq!(told(&readiness, &servers).await.0, 200);
     }
 }

@@ -60,4 +60,4 @@ pub use registry_access::RegistryAccess;
 pub use server::{ServeError, serve, serve_registry, serve_within};
 pub use state::{ApiState, StatusSource};
 pub use user::{FirstAdmin, FirstPassword, ensure_admin};
-pub use waiting::{Reason, serve_waiting};
+pub use waiting::{Awaited, Reason, serve_waiting};

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::connect::{ConnectLimits, Connections};
 use crate::credentials::Authentication;
+use crate::health::Readiness;
 use crate::throttle::Throttle;
 
 /// What every handler has. Clones share it.
@@ -25,6 +26,7 @@ pub struct ApiState {
     pub(crate) supervisor: Supervisor,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) started: Instant,
+    pub(crate) readiness: Arc<Readiness>,
     /// Where sources are laid out for builds on other machines.
     pub(crate) desk: ContextDesk,
     /// Held by the import that is under way.
@@ -58,6 +60,7 @@ impl ApiState {
             supervisor,
             statuses,
             started: Instant::now(),
+            readiness: Arc::default(),
             desk: ContextDesk::default(),
             importing: Arc::default(),
         }

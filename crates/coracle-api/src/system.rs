@@ -21,6 +21,8 @@ pub(crate) struct System {
     engine: EngineState,
     /// The last revision of the store.
     store_revision: u64,
+    /// Where the platform's objects are.
+    store: StoreState,
     /// The gateways that are there.
     gateways: Vec<GatewayState>,
     /// How the controllers are, by name.
@@ -39,6 +41,16 @@ pub(crate) struct EngineState {
     #[serde(skip_serializing_if = "Option::is_none")]
     version: Option<String>,
     /// Why it does not answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// How the store is.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct StoreState {
+    /// Would it take a write?
+    writable: bool,
+    /// Why not, and what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -87,14 +99,18 @@ pub(crate) async fn read(State(state): State<ApiState>) -> ApiResult<Json<System
             reported_seconds_ago: seen.at.elapsed().as_secs(),
         })
         .collect();
+    let store = control.objects.store();
+    let refusal = store.writable().await.err();
     Ok(Json(System {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
         domain: control.settings.domain.to_string(),
         engine,
-        store_revision: control
-            .objects
-            .store()
+        store: StoreState {
+            writable: refusal.is_none(),
+            reason: refusal.map(|error| error.to_string()),
+        },
+        store_revision: store
             .revision()
             .await
             .map_err(coracle_control::OperationError::from)?,

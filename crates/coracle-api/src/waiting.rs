@@ -19,8 +19,26 @@ use crate::server::ServeError;
 /// How long answers under way have to end.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Why a control plane waits, in words for whoever asks. They are told to everybody.
-pub type Reason = watch::Receiver<String>;
+/// What a control plane waits for. It is told to everybody, so it has no details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// Its own parts: it has just been started.
+    Start,
+    /// The store, which does not answer or lets it not in.
+    Store,
+}
+
+impl Awaited {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Start => "the control plane is starting",
+            Self::Store => "the store does not answer, or does not let this platform in",
+        }
+    }
+}
+
+/// What is waited for at the moment.
+pub type Reason = watch::Receiver<Awaited>;
 
 /// Tells everybody who asks that this control plane waits, until `stop`: `/healthz` that it lives, `/readyz` and
 /// everything else why it cannot do anything yet.
@@ -45,12 +63,12 @@ pub async fn serve_waiting(
 }
 
 async fn readyz(State(reason): State<Reason>) -> Response {
-    let reason = format!("not ready: {}\n", *reason.borrow());
+    let reason = format!("not ready: {}\n", reason.borrow().words());
     (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
 }
 
 async fn everything(State(reason): State<Reason>) -> Response {
-    let problem = Problem::new(Code::StoreUnavailable, reason.borrow().clone())
+    let problem = Problem::new(Code::StoreUnavailable, reason.borrow().words())
         .hint("nothing was changed; try again once it is mended");
     // Not as an error of the API: those are logged one by one, and here everybody asks again and again.
     let kind = [
@@ -68,7 +86,7 @@ mod tests {
     async fn it_lives_and_says_what_it_waits_for() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let (say, reason) = watch::channel("etcd sleeps".to_owned());
+        let (say, reason) = watch::channel(Awaited::Start);
         let stop = CancellationToken::new();
         let serving = serve_waiting(listener, reason, stop.clone());
         let asking = async {
@@ -78,15 +96,13 @@ mod tests {
                 (status, answer.text().await.unwrap())
             };
             assert_eq!(get("/healthz").await.0, 200);
-            assert_eq!(
-                get("/readyz").await,
-                (503, "not ready: etcd sleeps\n".to_owned())
-            );
-            say.send_replace("etcd wakes".to_owned());
+            let starting = "not ready: the control plane is starting\n";
+            assert_eq!(get("/readyz").await, (503, starting.to_owned()));
+            say.send_replace(Awaited::Store);
             let (status, text) = get("/api/v1/projects").await;
             let problem: Problem = serde_json::from_str(&text).unwrap();
             assert_eq!((status, problem.code), (503, Code::StoreUnavailable));
-            assert_eq!(problem.detail, "etcd wakes");
+            assert_eq!(problem.detail, Awaited::Store.words());
             stop.cancel();
         };
         let (served, ()) = tokio::join!(serving, asking);

@@ -21,6 +21,9 @@ pub struct System {
     /// The last revision of the store.
     #[serde(default)]
     pub store_revision: u64,
+    /// Where the platform's objects are; an older platform does not say how that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreState>,
     /// The gateways that are there.
     #[serde(default)]
     pub gateways: Vec<GatewayState>,
@@ -40,6 +43,16 @@ pub struct EngineState {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Why it does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How the store is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoreState {
+    /// Would it take a write?
+    pub writable: bool,
+    /// Why not, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! Theory of operation: whoever leads cuts it now and then. etcd has one history for all who use it, so that is done
 //! only where nobody else keeps keys; who may not see whether somebody does leaves it to whoever looks after etcd.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use coracle_store::{Etcd, Store as _, StoreError};
@@ -25,7 +26,7 @@ enum Whose {
 }
 
 /// Cuts the history of `store`, as `wish` says, for as long as this process leads.
-pub(crate) async fn keep(store: &Etcd, wish: Compaction) {
+pub(crate) async fn keep(store: &Etcd, wish: Compaction) -> Result<(), Infallible> {
     let mut known = Whose::Ours;
     let mut before = None;
     loop {

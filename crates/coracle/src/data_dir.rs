@@ -98,6 +98,30 @@ impl DataDir {
         self.run().join("first-password")
     }
 
+    fn awaited_file(&self) -> PathBuf {
+        self.run().join("awaited")
+    }
+
+    /// What the control plane waits for at its start, if it waits.
+    pub(crate) fn awaited(&self) -> Option<String> {
+        std::fs::read_to_string(self.awaited_file()).ok()
+    }
+
+    /// Leaves word of what the control plane waits for at its start.
+    pub(crate) fn note_awaited(&self, reason: Option<&str>) {
+        let file = self.awaited_file();
+        let noted = match reason {
+            Some(reason) => coracle_control::vault::write_private(&file, reason.as_bytes()),
+            None => match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, file = %file.display(), "what is waited for could not be noted");
+        }
+    }
+
     fn pid_file(&self, part: Part) -> PathBuf {
         self.run().join(format!("{}.pid", part.verb()))
     }

@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use coracle_control::controllers::runner::ControllerStatus;
 use coracle_control::controllers::{Controllers, Options};
-use coracle_control::leading::LeaderRecord;
+use coracle_control::leading::{LeaderRecord, Leading};
 use coracle_control::{Control, keys, served};
 use coracle_store::{Candidate, Etcd, Fence, Leadership, Store as _, StoreError};
-use coracle_task::{Backoff, Supervisor};
+use coracle_task::{Backoff, CancellationToken, Supervisor};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::compaction;
 use crate::data_dir::DataDir;
@@ -22,9 +23,9 @@ use crate::error::{CliError, Result, chain};
 use crate::settings::PlatformSettings;
 use crate::store::PlatformStore;
 
-/// Between two looks of who leads whether the store refuses.
+/// Between two looks of who leads whether the store still lets it in.
 const LOOK: Duration = Duration::from_secs(10);
-/// Between two looks whether a store that refused does so no more.
+/// Between two tries of a store that refuses, at most.
 const REFUSED: Duration = Duration::from_secs(3);
 
 /// Where this process stands in the election.
@@ -64,12 +65,15 @@ impl Office {
         let candidate = Candidate::new(store, keys::LEADER, value, ttl);
         let (office, own, group) = (self.clone(), control.clone(), supervisor.clone());
         supervisor.spawn("election", async move {
+            let _over = Over {
+                leading: own.leading.clone(),
+                lost: Arc::clone(&office.lost),
+                stop: group.token(),
+            };
             match office.serve(&candidate, &own, &electorate, &group).await {
                 Ok(()) => tracing::error!("this control plane does not lead any more"),
                 Err(error) => tracing::error!(%error, "the election ended"),
             }
-            own.leading.end();
-            office.lost.notify_one();
         });
         let own = control.clone();
         supervisor.service("served routes", Backoff::default(), move || {
@@ -91,7 +95,7 @@ impl Office {
                 Ok(leadership) => break leadership,
                 Err(error @ StoreError::Refused { .. }) => {
                     tracing::error!(error = chain(&error), "this control plane cannot lead");
-                    electorate.mended().await?;
+                    electorate.mended(None).await?;
                 }
                 Err(error) => {
                     return Err(CliError::caused("the election cannot go on", &error));
@@ -114,12 +118,11 @@ impl Office {
                 let control = under.clone();
                 async move { served::tell(&control).await }
             });
-            let (store, wish) = (
-                electorate.store.clone(),
-                electorate.settings.etcd.compaction,
-            );
-            group.spawn("compaction", async move {
-                compaction::keep(&store, wish).await;
+            let wish = electorate.settings.etcd.compaction;
+            let store = electorate.store.clone();
+            group.service("compaction", Backoff::default(), move || {
+                let store = store.clone();
+                async move { compaction::keep(&store, wish).await }
             });
             // Until the lease is lost.
             std::future::pending().await
@@ -127,7 +130,7 @@ impl Office {
         let begun: Result<(), coracle_control::OperationError> = tokio::select! {
             begun = begin => begun,
             () = leadership.keep() => Ok(()),
-            changed = electorate.changed(leadership.fence()) => return Err(changed),
+            refused = electorate.refuses(leadership.fence()) => return Err(refused),
         };
         begun.map_err(|error| CliError::caused("the controllers cannot be started", &error))
     }
@@ -152,6 +155,22 @@ impl Office {
     }
 }
 
+/// The end of the election's task, also by a panic: whoever led must not go on without keeping its lease.
+struct Over {
+    leading: Leading,
+    lost: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        if !self.stop.is_cancelled() {
+            self.leading.end();
+            self.lost.notify_one();
+        }
+    }
+}
+
 /// Where the election is.
 pub(crate) struct Electorate {
     pub(crate) store: Etcd,
@@ -160,30 +179,40 @@ pub(crate) struct Electorate {
 }
 
 impl Electorate {
-    /// Waits until the store refuses who leads, and takes other credentials.
-    async fn changed(&self, fence: &Fence) -> CliError {
+    /// Waits until etcd takes other credentials than those of this process, which leads, or has taken nothing from it for
+    /// as long as a lease lasts. The lease alone does not tell: etcd keeps it alive for whoever knows its number.
+    async fn refuses(&self, fence: &Fence) -> CliError {
         loop {
-            // A leader that has nothing to do would not learn of it for long.
             tokio::select! {
                 () = fence.refused() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                // A leader that has nothing to do would not learn of it for long. It reads: what asks for a write is
+                // written into etcd's own log.
+                () = tokio::time::sleep(LOOK) => {
+                    if !is_refusal(&self.store.get(keys::LEADER).await) {
+                        continue;
+                    }
+                }
             }
-            let refused = matches!(self.store.writable().await, Err(StoreError::Refused { .. }));
-            if refused && let Err(changed) = self.mended().await {
-                return changed;
+            // A refusal can also be that of one request, such as of a large one.
+            if is_refusal(&self.store.writable().await)
+                && let Err(over) = self.mended(Some(self.settings.etcd.lease())).await
+            {
+                return over;
             }
         }
     }
 
-    /// Waits until etcd, which refused, takes writes again.
+    /// Waits until etcd, which refused, does so no more.
     ///
     /// # Errors
-    /// When it does from a new connection only, such as with the password that stands in its file by now: then this
-    /// process is to begin anew.
-    async fn mended(&self) -> Result {
+    /// When it takes writes by a new connection only, such as with the password that stands in its file by now, and when
+    /// it has refused for as long as `patience`: then this process is to begin anew.
+    async fn mended(&self, patience: Option<Duration>) -> Result {
+        let since = Instant::now();
+        let pause = patience.map_or(REFUSED, |patience| REFUSED.min(patience / 3));
         loop {
-            tokio::time::sleep(REFUSED).await;
-            if self.store.writable().await.is_ok() {
+            tokio::time::sleep(pause).await;
+            if !is_refusal(&self.store.writable().await) {
                 return Ok(());
             }
             if let Ok(other) = PlatformStore::open(&self.data, &self.settings).await {
@@ -192,8 +221,17 @@ impl Electorate {
                     "etcd takes other credentials by now: beginning anew with them",
                 ));
             }
+            if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                return Err(CliError::new(
+                    "etcd takes no writes from this control plane: another is to lead, if it may write",
+                ));
+            }
         }
     }
+}
+
+fn is_refusal<T>(answer: &std::result::Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Refused { .. }))
 }
 
 fn name() -> String {

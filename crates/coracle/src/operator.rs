@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -19,7 +20,7 @@ use coracle_model::env::Secret;
 use coracle_model::name::{TokenName, UserName};
 use coracle_model::token::{TokenPurpose, TokenSpec};
 use coracle_model::user::{ProjectScope, Role};
-use coracle_task::Supervisor;
+use coracle_task::{Backoff, Supervisor};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -56,24 +57,25 @@ pub(crate) fn listen(run: &Path, control: Control, supervisor: &Supervisor) -> i
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&path)?;
+    let listener = Arc::new(UnixListener::bind(&path)?);
     drop(folder);
-    supervisor.spawn("operator's socket", async move {
-        loop {
-            let answered = match listener.accept().await {
-                Ok((stream, _)) => tokio::time::timeout(PATIENCE, answer(stream, &control))
-                    .await
-                    .unwrap_or_else(|elapsed| Err(elapsed.into())),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = answered {
-                tracing::warn!(error = chain(&error), "an operator was not logged in");
-                // So that a lasting fault does not burn a core.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
+    supervisor.service("operator's socket", Backoff::default(), move || {
+        let (listener, control) = (Arc::clone(&listener), control.clone());
+        async move { log_in(&listener, &control).await }
     });
     Ok(())
+}
+
+/// Logs in whoever comes.
+async fn log_in(listener: &UnixListener, control: &Control) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let answered = tokio::time::timeout(PATIENCE, answer(stream, control));
+        let answered = answered.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if let Err(error) = answered {
+            tracing::warn!(error = chain(&error), "an operator was not logged in");
+        }
+    }
 }
 
 async fn answer(mut stream: UnixStream, control: &Control) -> io::Result<()> {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_api::{
-    ApiState, Authentication, BuildTags, FirstAdmin, FirstPassword, PlatformCredential,
+    ApiState, Authentication, Awaited, BuildTags, FirstAdmin, FirstPassword, PlatformCredential,
     RegistryAccess,
 };
 use coracle_control::Control;
@@ -105,9 +105,10 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
         Some(address) => Some(bind("--registry-listen", address).await?),
         None => None,
     };
-    let waiting = Waiting::begin([Some(&listener), registry.as_ref()].into_iter().flatten())?;
+    let listeners = [Some(&listener), registry.as_ref()];
+    let mut waiting = Waiting::begin(data, listeners.into_iter().flatten())?;
     let opened = tokio::select! {
-        opened = Platform::open(data, settings, &waiting) => Some(opened),
+        opened = Platform::open(data, settings, &mut waiting) => Some(opened),
         () = &mut end => None,
     };
     waiting.end().await;
@@ -124,15 +125,7 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     );
     let stop = supervisor.token();
     let stopper = stop.clone();
-    if let Some(listener) = registry {
-        let api = platform.api.clone();
-        supervisor.spawn_graceful("registry for nodes", async move {
-            if let Err(error) = coracle_api::serve_registry(listener, api).await {
-                tracing::error!(error = chain(&error), "nodes cannot pull any more");
-            }
-        });
-    }
-    let serving = coracle_api::serve(listener, platform.api);
+    let serving = serve_all(listener, registry, platform.api);
     tokio::pin!(serving);
     let mut ended = Ended::Asked;
     let served = tokio::select! {
@@ -163,6 +156,21 @@ async fn serve(data: &DataDir, settings: &PlatformSettings, started: Instant) ->
     served.map_err(|error| CliError::caused("the API ended", &error))?;
     tracing::info!("ended");
     Ok(ended)
+}
+
+/// Serves at each listener until all are asked to end. One that cannot go on is not missed for long: it ends the others.
+async fn serve_all(
+    listener: TcpListener,
+    registry: Option<TcpListener>,
+    api: ApiState,
+) -> std::result::Result<(), coracle_api::ServeError> {
+    let for_nodes = async {
+        match registry {
+            Some(listener) => coracle_api::serve_registry(listener, api.clone()).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(coracle_api::serve(listener, api.clone()), for_nodes).map(drop)
 }
 
 /// Listens, or says which flag changes the port.
@@ -206,30 +214,37 @@ struct Platform {
     office: Office,
 }
 
-/// What is answered while everything is opened.
+/// What is answered while everything is opened. Strangers are told no details: those are in the log, and in a file for
+/// whoever may look into the data directory.
 struct Waiting {
-    reason: watch::Sender<String>,
+    awaited: watch::Sender<Awaited>,
+    reason: String,
+    data: DataDir,
     answering: Supervisor,
 }
 
 impl Waiting {
     /// Answers at `listeners`, which whoever has them goes on with afterwards.
-    fn begin<'a>(listeners: impl Iterator<Item = &'a TcpListener>) -> Result<Self> {
+    fn begin<'a>(data: &DataDir, listeners: impl Iterator<Item = &'a TcpListener>) -> Result<Self> {
         let waiting = Self {
-            reason: watch::Sender::new("the control plane is starting".to_owned()),
+            awaited: watch::Sender::new(Awaited::Start),
+            reason: String::new(),
+            data: data.clone(),
             answering: Supervisor::new("waiting"),
         };
+        // One that was killed while it waited left it.
+        waiting.data.note_awaited(None);
         for listener in listeners {
             let unusable = |error| CliError::caused("the listener cannot be shared", &error);
             let listener = listener.as_fd().try_clone_to_owned().map_err(unusable)?;
             let listener = TcpListener::from_std(listener.into()).map_err(unusable)?;
-            let (reason, stop) = (waiting.reason.subscribe(), waiting.answering.token());
+            let (awaited, stop) = (waiting.awaited.subscribe(), waiting.answering.token());
             waiting.answering.spawn_graceful("answers", async move {
                 if stop
                     .run_until_cancelled(tokio::time::sleep(QUIET))
                     .await
                     .is_some()
-                    && let Err(error) = coracle_api::serve_waiting(listener, reason, stop).await
+                    && let Err(error) = coracle_api::serve_waiting(listener, awaited, stop).await
                 {
                     tracing::warn!(error = chain(&error), "nobody is told that this waits");
                 }
@@ -239,18 +254,17 @@ impl Waiting {
     }
 
     /// Takes note of what is waited for; a reason that lasts is logged once.
-    fn because(&self, reason: &CliError) {
-        let news = self.reason.send_if_modified(|told| {
-            let news = *told != reason.message;
-            told.clone_from(&reason.message);
-            news
-        });
-        if news {
+    fn because(&mut self, reason: &CliError) {
+        self.awaited.send_replace(Awaited::Store);
+        if self.reason != reason.message {
             tracing::warn!(reason = reason.message, "waiting for the store");
+            self.data.note_awaited(Some(&reason.message));
+            self.reason.clone_from(&reason.message);
         }
     }
 
     async fn end(self) {
+        self.data.note_awaited(None);
         self.answering.shutdown(QUIET).await;
     }
 }
@@ -258,7 +272,11 @@ impl Waiting {
 impl Platform {
     /// Opens everything. A store on servers is waited for when it is away; when it refuses, only by a process that
     /// takes the place of one that led: whoever starts one for the first time learns of a wrong password at once.
-    async fn open(data: &DataDir, settings: &PlatformSettings, waiting: &Waiting) -> Result<Self> {
+    async fn open(
+        data: &DataDir,
+        settings: &PlatformSettings,
+        waiting: &mut Waiting,
+    ) -> Result<Self> {
         let led = env_vars::read(env_vars::LED_BEFORE).is_some();
         loop {
             let supervisor = Supervisor::new("control plane");

@@ -93,12 +93,7 @@ impl Up<'_> {
             self.serve(serve, &mut progress).await?;
             self.gateway(gateway, &mut progress).await?;
             progress.end();
-            let said = self.readiness(Part::Serve).await.unwrap_or_default();
-            // Such as that nothing can be written.
-            let said = said.trim().trim_start_matches("ready");
-            self.context
-                .printer
-                .note(&format!("the platform is ready{said}"))?;
+            self.context.printer.note("the platform is ready")?;
         }
         self.log_in().await?;
         self.tell()
@@ -120,7 +115,7 @@ impl Up<'_> {
             // One that was killed a moment ago still holds its lock, and one that was just started does not
             // serve yet: only one that answers runs.
             match self.readiness(part).await {
-                Ok(_) => return Ok(Todo::Nothing),
+                Ok(()) => return Ok(Todo::Nothing),
                 Err(reason) if Instant::now() > deadline => {
                     return Err(self.too_late(part, reason));
                 }
@@ -129,24 +124,22 @@ impl Up<'_> {
         }
     }
 
-    /// What a part says when it is ready; else why it is not, where it says so.
-    async fn readiness(&self, part: Part) -> std::result::Result<String, Option<String>> {
+    /// Is a part ready? Else why it is not, where it says so.
+    async fn readiness(&self, part: Part) -> std::result::Result<(), Option<String>> {
         match part {
             Part::Serve => {
                 let answer = reqwest::get(format!("{}/readyz", self.settings.url())).await;
                 let answer = answer.map_err(|_not_there| None)?;
-                let ready = answer.status().is_success();
-                let said = answer.text().await.map_err(|_cut| None)?;
-                if ready {
-                    Ok(said)
-                } else {
-                    let reason = said.trim().trim_start_matches("not ready: ");
-                    Err(Some(reason.to_owned()))
+                if answer.status().is_success() {
+                    return Ok(());
                 }
+                let said = answer.text().await.map_err(|_cut| None)?;
+                let said = said.trim().trim_start_matches("not ready: ").to_owned();
+                Err(Some(self.data.awaited().unwrap_or(said)))
             }
             Part::Gateway => tokio::net::TcpStream::connect(self.settings.local_http())
                 .await
-                .map(|_there| String::new())
+                .map(drop)
                 .map_err(|_not_there| None),
         }
     }
@@ -211,7 +204,7 @@ impl Up<'_> {
                 .is_some_and(|found| found.id() == child.process.id())
             {
                 match self.readiness(Part::Serve).await {
-                    Ok(_) => return Ok(()),
+                    Ok(()) => return Ok(()),
                     Err(said) => reason = said,
                 }
             }
