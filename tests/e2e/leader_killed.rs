@@ -308,6 +308,7 @@ async fn a_leader_that_slept_does_nothing_when_it_wakes_and_one_that_ends_hands_
     // What it was about to do for this app must not be done any more.
     api.delete("/projects/default/apps/ant").await.ok();
     fleet.members[follower].settled().await;
+    let (containers, writes) = (fleet.containers(), fleet.note_writes().await);
     fleet.go_on(leader);
     // It finds that it leads no more, and begins anew as one that follows.
     fleet.readable(leader).await;
@@ -324,6 +325,11 @@ async fn a_leader_that_slept_does_nothing_when_it_wakes_and_one_that_ends_hands_
     };
     until_ok("it to run no controllers", LONG, system).await;
     fleet.members[leader].settled().await;
+    assert_eq!(fleet.containers(), containers, "it did nothing any more");
+    // But for when a token was used last, which whoever is asked writes down.
+    let mut written = writes.keys().await;
+    written.retain(|key| !key.starts_with("/tokens/"));
+    assert_eq!(written, Vec::<String>::new(), "it wrote nothing any more");
 
     // One that is asked to end hands over at once, and not only when its lease is over. On a machine that is short of
     // time another may lead by now, but not the one that slept: it would have to be elected anew.

@@ -20,5 +20,6 @@ mod kill_control_plane;
 mod leader_killed;
 mod nodes;
 mod projects;
+mod leader_refused;
 mod rolling_update;
 mod store_away;

@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use coracle_store::{Entry, Etcd, Store};
+use coracle_store::{Entry, Etcd, Put, Store, WatchStream};
+use futures::StreamExt as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,7 +34,8 @@ pub struct Fleet {
     processes: Vec<Option<Child>>,
     gateway: Option<Child>,
     store: Etcd,
-    flags: Vec<String>,
+    /// What each is started with.
+    flags: Vec<Vec<String>>,
     /// What all of them have their objects in.
     // Dropped after the processes that use it.
     pub etcd: EtcdServer,
@@ -56,6 +58,15 @@ impl Fleet {
     /// # Panics
     /// When they do not start.
     pub async fn start_on(etcd: EtcdServer, size: usize, lease: u64, more: &[String]) -> Self {
+        Self::start_each(etcd, lease, &vec![more.to_vec(); size]).await
+    }
+
+    /// The same with more flags of its own for each control plane.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub async fn start_each(etcd: EtcdServer, lease: u64, more: &[Vec<String>]) -> Self {
+        let size = more.len();
         let home = TempDir::with_prefix("coracle-e2e-fleet.").expect("a folder can be made");
         let store = etcd.store("/coracle/").await;
         let shared = home.path().join("shared");
@@ -70,7 +81,8 @@ impl Fleet {
         let mut flags = etcd.arguments();
         flags.extend(["--leader-lease".to_owned(), lease.to_string()]);
         flags.extend(["--shared-dir".to_owned(), shared.display().to_string()]);
-        flags.extend_from_slice(more);
+        let with = |more: &Vec<String>| [flags.as_slice(), more].concat();
+        let flags = more.iter().map(with).collect();
         let mut fleet = Self {
             members: members.collect(),
             processes: (0..size).map(|_| None).collect(),
@@ -103,7 +115,7 @@ impl Fleet {
     /// # Panics
     /// When it cannot be started.
     pub fn run(&mut self, number: usize) {
-        let child = self.members[number].start_control_plane(&self.flags);
+        let child = self.members[number].start_control_plane(&self.flags[number]);
         self.processes[number] = Some(child);
     }
 
@@ -202,7 +214,7 @@ impl Fleet {
         let data = self.home.path().join("stranger");
         let key = "5e".repeat(32);
         self.members[0]
-            .serve_with_key(&data, &self.flags, &key)
+            .serve_with_key(&data, &self.flags[0], &key)
             .await
     }
 
@@ -231,6 +243,36 @@ impl Fleet {
         .await;
     }
 
+    /// Waits until every control plane tells those who may know of its store what `wanted` takes.
+    ///
+    /// # Panics
+    /// When one does not in time.
+    pub async fn all_tell_of_the_store(&self, what: &str, wanted: impl Fn(&Value) -> bool) {
+        until_ok(what, LONG, || async {
+            for member in &self.members {
+                let api = member.api().await;
+                let told = api.send(reqwest::Method::GET, "/system", None).await?;
+                if told.status != 200 || !wanted(&told.body["store"]) {
+                    return Err(format!("{told:?}"));
+                }
+            }
+            Ok(())
+        })
+        .await;
+    }
+
+    /// What is written into etcd by anybody from now on.
+    ///
+    /// # Panics
+    /// When etcd does not answer.
+    pub async fn note_writes(&self) -> Writes {
+        let changes = self.store.watch("/", None).await;
+        Writes {
+            store: self.store.clone(),
+            changes: changes.expect("etcd answers"),
+        }
+    }
+
     /// Every container of the platform: its id, and when it was started.
     ///
     /// # Panics
@@ -256,6 +298,33 @@ impl Fleet {
             member.is_ready().await
         })
         .await;
+    }
+}
+
+/// What is written into etcd.
+pub struct Writes {
+    store: Etcd,
+    changes: WatchStream,
+}
+
+impl Writes {
+    /// The keys that were written until now, in order.
+    ///
+    /// # Panics
+    /// When etcd does not answer.
+    pub async fn keys(mut self) -> Vec<String> {
+        const END: &str = "/end-of-writes";
+        let end = self.store.put(Put::new(END, "")).await;
+        end.expect("etcd answers");
+        let mut keys = Vec::new();
+        loop {
+            let change = self.changes.next().await;
+            let change = change.expect("it does not end").expect("etcd answers");
+            if change.key() == END {
+                return keys;
+            }
+            keys.push(change.key().to_owned());
+        }
     }
 }
 
