@@ -1,7 +1,7 @@
 //! The source of a build, for the pod that does the build. Not for people: it takes the build's own ticket.
 //!
-//! Theory of operation: the folder is packed while it is sent. The ticket is used up when the last of it was handed over,
-//! and good again when the connection broke before. It stands in a header, because addresses are logged.
+//! Theory of operation: the folder is packed while it is sent, to one at a time. Whoever lost a part of it asks again: the
+//! ticket is spent once the cluster says that the source was fetched. It stands in a header, because addresses are logged.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -15,7 +15,7 @@ use crate::credentials::{Carrier, presented};
 use crate::error::{ApiError, ApiResult};
 use crate::state::ApiState;
 
-/// The source of a build, once. `Authorization: Bearer` carries the build's ticket.
+/// The source of a build. `Authorization: Bearer` carries the build's ticket.
 #[utoipa::path(get, path = "/internal/v1/build-source", tag = "internal", responses(
     (status = 200, description = "application/zstd: a tar of the source"), (status = "default", body = Problem)))]
 pub(crate) async fn read(State(state): State<ApiState>, headers: HeaderMap) -> ApiResult<Response> {
@@ -37,18 +37,13 @@ pub(crate) async fn read(State(state): State<ApiState>, headers: HeaderMap) -> A
         Err(panic) => return Err(cannot(&panic)),
     };
     let pieces = coracle_builder::pack(scan, |_progress| ());
-    let pieces = stream::unfold((pieces, Some(taking)), |(mut pieces, taking)| async move {
-        match pieces.next().await {
-            Some(Ok(piece)) => Some((Ok(piece), (pieces, taking))),
-            // Broken: the ticket is good again.
-            Some(Err(error)) => Some((Err(error), (pieces, None))),
-            None => {
-                if let Some(taking) = taking {
-                    taking.done();
-                }
-                None
-            }
+    let pieces = stream::unfold((pieces, taking), |(mut pieces, taking)| async move {
+        let piece = pieces.next().await?;
+        if !taking.goes_on() {
+            let over = "another pod builds by now, or the build is over";
+            return Some((Err(std::io::Error::other(over)), (pieces, taking)));
         }
+        Some((piece, (pieces, taking)))
     });
     let headers = [
         (header::CONTENT_TYPE, coracle_builder::pack::CONTENT_TYPE),
