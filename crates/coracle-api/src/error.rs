@@ -123,6 +123,9 @@ impl IntoResponse for ApiError {
         if self.problem.code == Code::NotLeader {
             // Gateways ask one after the other until one leads.
             tracing::debug!("asked what only another control plane can do");
+        } else if self.problem.code == Code::PortUnreachable {
+            // It is the pod's affair.
+            tracing::debug!(detail = %self.problem.detail, "a port of a pod cannot be reached");
         } else if status.is_server_error() {
             let cause = self.cause.as_deref().map(chain).unwrap_or_default();
             tracing::error!(code = ?self.problem.code, detail = %self.problem.detail, cause, "request failed");
@@ -131,9 +134,6 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
-        } else if self.problem.code == Code::PortUnreachable {
-            // It is the pod's affair.
-            tracing::debug!(detail = %self.problem.detail, "a port of a pod cannot be reached");
             HeaderValue::from_static("application/problem+json"),
         );
         if status == StatusCode::UNAUTHORIZED {

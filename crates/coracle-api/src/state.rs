@@ -29,10 +29,10 @@ pub struct ApiState {
     pub(crate) readiness: Arc<Readiness>,
     /// Where sources are laid out for builds on other machines.
     pub(crate) desk: ContextDesk,
-    /// Held by the import that is under way.
-    pub(crate) importing: Arc<Mutex<()>>,
     /// The connections to pods that are open.
     pub(crate) connections: Connections,
+    /// Held by the import that is under way.
+    pub(crate) importing: Arc<Mutex<()>>,
 }
 
 /// Tells how the controllers are.
@@ -62,14 +62,11 @@ impl ApiState {
             started: Instant::now(),
             readiness: Arc::default(),
             desk: ContextDesk::default(),
+            connections: Connections::default(),
             importing: Arc::default(),
         }
     }
-            connections: Connections::default(),
 
-    /// The same, handing out the sources that an engine lays out there.
-    #[must_use]
-    pub fn with_desk(mut self, desk: ContextDesk) -> Self {
     /// The same, with other bounds of connections to pods.
     #[must_use]
     pub fn with_connect_limits(mut self, limits: ConnectLimits) -> Self {
@@ -77,6 +74,9 @@ impl ApiState {
         self
     }
 
+    /// The same, handing out the sources that an engine lays out there.
+    #[must_use]
+    pub fn with_desk(mut self, desk: ContextDesk) -> Self {
         self.desk = desk;
         self
     }
