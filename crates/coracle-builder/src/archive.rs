@@ -15,6 +15,9 @@ use crate::meter::Gauge;
 /// The most bytes of one extension header. Names are far shorter.
 const EXTENSION_BYTES: u64 = 64 * 1024;
 
+/// Headers for each member: long name, long link and PAX, and the member's own.
+const HEADERS_PER_ENTRY: u64 = 4;
+
 /// A name on Linux has no more bytes.
 const NAME_BYTES: usize = 255;
 
@@ -41,7 +44,7 @@ pub(crate) enum MemberKind {
 
 /// What extension headers say of the member after them.
 #[derive(Default)]
-pub(crate) struct Extensions {
+struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
@@ -49,7 +52,7 @@ pub(crate) struct Extensions {
 }
 
 /// Takes an extension header in; answers whether `entry` was one.
-pub(crate) fn extend<R: Read>(
+fn extend<R: Read>(
     extensions: &mut Extensions,
     entry: &mut Entry<'_, R>,
     gauge: &Gauge,
@@ -112,8 +115,39 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Shows every member of an archive to `take`, which reads as much of its content as it wants. There are no more members
+/// than the limits allow, and no more headers than so many members have.
+pub(crate) fn each_member<R: Read, E: From<SourceError>>(
+    archive: &mut tar::Archive<R>,
+    limits: &Limits,
+    gauge: &Gauge,
+    mut take: impl FnMut(Member, &mut Entry<'_, R>) -> Result<(), E>,
+) -> Result<(), E> {
+    let too_many = || SourceError::TooLarge(Limit::Entries(limits.entries));
+    let mut extensions = Extensions::default();
+    let (mut headers, mut members) = (0, 0);
+    let entries = archive.entries().map_err(|e| gauge.explain(&e))?;
+    for entry in entries.raw(true) {
+        let mut entry = entry.map_err(|e| gauge.explain(&e))?;
+        headers += 1;
+        if headers > limits.entries.saturating_mul(HEADERS_PER_ENTRY) {
+            return Err(too_many().into());
+        }
+        if extend(&mut extensions, &mut entry, gauge)? {
+            continue;
+        }
+        let member = member(&entry, std::mem::take(&mut extensions), limits)?;
+        members += 1;
+        if members > limits.entries {
+            return Err(too_many().into());
+        }
+        take(member, &mut entry)?;
+    }
+    Ok(())
+}
+
 /// The member that `entry` is, with what the headers before it said.
-pub(crate) fn member<R: Read>(
+fn member<R: Read>(
     entry: &Entry<'_, R>,
     extensions: Extensions,
     limits: &Limits,

@@ -15,7 +15,7 @@ use tokio::io::AsyncRead;
 use tokio_util::io::SyncIoBridge;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Extensions, Member, MemberKind, extend, member};
+use crate::archive::{Member, MemberKind, each_member};
 use crate::error::SourceError;
 use crate::folder::Folder;
 use crate::limits::{Limit, Limits};
@@ -27,9 +27,6 @@ pub(crate) const CHUNK_BYTES: usize = 64 * 1024;
 /// A compressed stream may ask for so much memory (as a power of two) to look back in. 16 MiB are enough for
 /// what `zstd -19` makes.
 const ZSTD_WINDOW_LOG: u32 = 24;
-
-/// Headers for each member: long name, long link and PAX, and the member's own.
-pub(crate) const HEADERS_PER_ENTRY: u64 = 4;
 
 /// What was unpacked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,23 +133,9 @@ fn read_members<R: Read>(
     gauge: &Gauge,
 ) -> Result<Unpacked, SourceError> {
     let mut unpacked = Unpacked::default();
-    let mut extensions = Extensions::default();
-    let mut headers = 0;
-    let entries = archive.entries().map_err(|e| gauge.explain(&e))?;
-    for entry in entries.raw(true) {
-        let mut entry = entry.map_err(|e| gauge.explain(&e))?;
-        headers += 1;
-        if headers > limits.entries.saturating_mul(HEADERS_PER_ENTRY) {
-            return Err(SourceError::TooLarge(Limit::Entries(limits.entries)));
-        }
-        if extend(&mut extensions, &mut entry, gauge)? {
-            continue;
-        }
-        let Member { path, kind } = member(&entry, std::mem::take(&mut extensions), limits)?;
+    each_member(archive, limits, gauge, |member, entry| {
+        let Member { path, kind } = member;
         unpacked.entries += 1;
-        if unpacked.entries > limits.entries {
-            return Err(SourceError::TooLarge(Limit::Entries(limits.entries)));
-        }
         match kind {
             MemberKind::Folder => folder.folder(&path)?,
             MemberKind::Symlink(target) => folder.symlink(&path, &target)?,
@@ -164,11 +147,12 @@ fn read_members<R: Read>(
                     )));
                 }
                 let mut file = folder.file(&path, mode)?;
-                copy_exactly(&mut entry, &mut file, size, gauge)?;
+                copy_exactly(entry, &mut file, size, gauge)?;
                 unpacked.bytes += size;
             }
         }
-    }
+        Ok(())
+    })?;
     Ok(unpacked)
 }
 

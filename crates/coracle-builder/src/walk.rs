@@ -6,11 +6,11 @@
 
 use std::io::{self, BufReader, Read};
 
-use crate::archive::{Extensions, Member, MemberKind, extend, member};
+use crate::archive::{Member, MemberKind, each_member};
 use crate::error::{Refusal, SourceError};
 use crate::limits::{Limit, Limits};
 use crate::meter::{Expanded, Gauge, Incoming};
-use crate::unpack::{CHUNK_BYTES, HEADERS_PER_ENTRY, decompressed};
+use crate::unpack::{CHUNK_BYTES, decompressed};
 
 /// A file of an archive, to be read within [`walk`].
 pub struct ArchiveFile<'w> {
@@ -97,22 +97,11 @@ pub fn walk<R: Read, E: From<SourceError>>(
         limits: *limits,
     };
     let mut archive = tar::Archive::new(BufReader::with_capacity(CHUNK_BYTES, expanded));
-    let mut extensions = Extensions::default();
-    let mut headers = 0;
-    let entries = archive.entries().map_err(|e| gauge.explain(&e))?;
-    for entry in entries.raw(true) {
-        let mut entry = entry.map_err(|e| gauge.explain(&e))?;
-        headers += 1;
-        if headers > limits.entries.saturating_mul(HEADERS_PER_ENTRY) {
-            return Err(SourceError::TooLarge(Limit::Entries(limits.entries)).into());
-        }
-        if extend(&mut extensions, &mut entry, &gauge)? {
-            continue;
-        }
-        let Member { path, kind } = member(&entry, std::mem::take(&mut extensions), limits)?;
+    each_member(&mut archive, limits, &gauge, |member, entry| {
+        let Member { path, kind } = member;
         let size = match kind {
             MemberKind::File { size, .. } => size,
-            MemberKind::Folder => continue,
+            MemberKind::Folder => return Ok(()),
             MemberKind::Symlink(_) | MemberKind::HardLink(_) => {
                 return Err(SourceError::refused(path, Refusal::Unknown).into());
             }
@@ -120,11 +109,11 @@ pub fn walk<R: Read, E: From<SourceError>>(
         visit(&mut ArchiveFile {
             path: &path,
             size,
-            reader: &mut entry,
+            reader: entry,
             gauge: &gauge,
             read: 0,
-        })?;
-    }
+        })
+    })?;
     // To the end: only there does a checksum tell that nothing was changed or cut.
     io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(|e| gauge.explain(&e))?;
     Ok(())
