@@ -1,11 +1,15 @@
-//! What this cluster has, asked once: what an old one lacks is done without, never guessed from its version.
+//! What this cluster has, asked now and then: what an old one lacks is done without, never guessed from its version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use coracle_engine::EngineError;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup;
 use kube::Api;
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::client::engine_error;
 use crate::state::Core;
@@ -13,25 +17,34 @@ use crate::state::Core;
 /// API groups and their versions.
 pub(crate) type Groups = BTreeMap<String, Vec<String>>;
 
-/// The API groups, asked once in this process's life.
-pub(crate) async fn groups(core: &Arc<Core>) -> Result<&Groups, EngineError> {
-    core.groups
-        .get_or_try_init(|| async {
-            let list = core.client.list_api_groups().await.map_err(engine_error)?;
-            let versions = |group: &k8s_openapi::apimachinery::pkg::apis::meta::v1::APIGroup| {
-                group.versions.iter().map(|v| v.version.clone()).collect()
-            };
-            Ok(list
-                .groups
-                .iter()
-                .map(|group| (group.name.clone(), versions(group)))
-                .collect())
-        })
-        .await
+/// For so long what a cluster had is what it has: it may be upgraded, or get a metrics server, while we live.
+const FRESH: Duration = Duration::from_mins(10);
+
+/// The API groups when they were asked for last.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<Option<(Instant, Arc<Groups>)>>);
+
+/// The API groups, asked for when they are needed and not more often than every [`FRESH`].
+pub(crate) async fn groups(core: &Core) -> Result<Arc<Groups>, EngineError> {
+    let mut known = core.groups.0.lock().await;
+    if let Some((at, groups)) = &*known
+        && at.elapsed() < FRESH
+    {
+        return Ok(Arc::clone(groups));
+    }
+    let list = core.client.list_api_groups().await.map_err(engine_error)?;
+    let versions = |group: &APIGroup| group.versions.iter().map(|v| v.version.clone()).collect();
+    let groups = list.groups.iter();
+    let groups: Groups = groups
+        .map(|group| (group.name.clone(), versions(group)))
+        .collect();
+    let groups = Arc::new(groups);
+    *known = Some((Instant::now(), Arc::clone(&groups)));
+    Ok(groups)
 }
 
 /// The version of group `policy` that has disruption budgets.
-pub(crate) async fn policy(core: &Arc<Core>) -> Result<Option<&'static str>, EngineError> {
+pub(crate) async fn policy(core: &Core) -> Result<Option<&'static str>, EngineError> {
     let groups = groups(core).await?;
     let Some(versions) = groups.get("policy") else {
         return Ok(None);
@@ -41,7 +54,7 @@ pub(crate) async fn policy(core: &Arc<Core>) -> Result<Option<&'static str>, Eng
 }
 
 /// Is there the metrics API?
-pub(crate) async fn metrics(core: &Arc<Core>) -> Result<bool, EngineError> {
+pub(crate) async fn metrics(core: &Core) -> Result<bool, EngineError> {
     Ok(groups(core).await?.contains_key("metrics.k8s.io"))
 }
 

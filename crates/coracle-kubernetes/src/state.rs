@@ -43,7 +43,7 @@ pub(crate) struct Core {
     /// Builds that are asked for just now.
     pub(crate) builds_asked: Mutex<BTreeSet<String>>,
     pub(crate) samples: stats::Samples,
-    pub(crate) groups: tokio::sync::OnceCell<crate::discovery::Groups>,
+    pub(crate) groups: crate::discovery::Known,
     /// The API server can tell commands that their input has ended: seen at the first command.
     pub(crate) closes: AtomicBool,
     /// Changes whenever something is told: for those that wait for a pod.
@@ -267,7 +267,7 @@ impl Core {
             builds_made: AtomicBool::default(),
             builds_asked: Mutex::default(),
             samples: stats::Samples::default(),
-            groups: tokio::sync::OnceCell::new(),
+            groups: crate::discovery::Known::default(),
             closes: AtomicBool::new(false),
             changed,
             state: Mutex::new(State {

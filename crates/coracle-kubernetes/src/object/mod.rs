@@ -20,7 +20,7 @@ mod tests {
 
     use super::*;
     use coracle_engine::build::{PullCredentials, RegistryCredentials};
-    use coracle_model::env::Secret;
+    use coracle_model::env::Secret as Hidden;
     use coracle_model::name::{EnvName, ImageRef, PodName, ProjectName, VolumeName};
     use coracle_model::quantity::{ByteSize, Cpu, Span};
     use coracle_model::release::{CommandLine, Health};
@@ -29,6 +29,13 @@ mod tests {
         WorkloadKind,
     };
     use coracle_task::Supervisor;
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::batch::v1::Job;
+    use k8s_openapi::api::core::v1::{
+        Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
+    };
+    use k8s_openapi::api::networking::v1::NetworkPolicy;
+    use k8s_openapi::api::policy::v1::PodDisruptionBudget;
     use serde_json::{Value, json};
 
     use crate::config::{KubernetesConfig, PodSecurity, RegistryNames};
@@ -49,7 +56,7 @@ mod tests {
             host: "127.0.0.1:7070".to_owned(),
             credentials: RegistryCredentials {
                 user: "pull".to_owned(),
-                password: Secret::new("secret"),
+                password: Hidden::new("secret"),
             },
         }
     }
@@ -66,7 +73,7 @@ mod tests {
             template: PodTemplate {
                 image: ImageRef::new("127.0.0.1:7070/shop/web@sha256:00").unwrap(),
                 command: Some(CommandLine::Shell("exec serve $PORT $(pwd)".to_owned())),
-                env: vec![(EnvName::new("KEY").unwrap(), Secret::new("hush"))],
+                env: vec![(EnvName::new("KEY").unwrap(), Hidden::new("hush"))],
                 port: Some(8080),
                 names: vec!["web".to_owned(), "web.shop.internal".to_owned()],
                 resources: Resources {
@@ -142,6 +149,36 @@ mod tests {
             ..config
         };
         golden("pod.json", &bare_pod(&baseline, &single));
+    }
+
+    /// What is asked for has no field that the types of a current Kubernetes do not have: an API server would drop it
+    /// without a word.
+    #[test]
+    fn every_field_is_known_to_a_current_kubernetes() {
+        fn holds<K: serde::de::DeserializeOwned + serde::Serialize>(made: &Value) {
+            let read: K = serde_json::from_value(made.clone()).unwrap();
+            assert_eq!(&serde_json::to_value(&read).unwrap(), made);
+        }
+        let (config, web) = (config(), web());
+        let project = &web.id.project;
+        let hard = [("requests.memory".to_owned(), "8Gi".to_owned())];
+        let volume = VolumeName::new("data").unwrap();
+        let of_kind = |kind: WorkloadKind| Workload {
+            kind,
+            ..web.clone()
+        };
+        let start = TaskStart::AtOnce;
+        holds::<Deployment>(&deployment(&config, &web, 2));
+        holds::<Job>(&job(&config, &of_kind(WorkloadKind::Task { start })));
+        holds::<Pod>(&bare_pod(&config, &of_kind(WorkloadKind::Single)));
+        holds::<Service>(&service(&config, &web, "web"));
+        holds::<Secret>(&environment(&config, &web, "web-g7").unwrap());
+        holds::<PodDisruptionBudget>(&disruption_budget(&config, &web, "v1"));
+        holds::<Namespace>(&namespace(&config, project, "coracle-shop"));
+        holds::<NetworkPolicy>(&network_policy(&config, project));
+        holds::<ResourceQuota>(&quota(&config, project, &hard.into()));
+        holds::<PersistentVolumeClaim>(&claim(&config, project, &volume, Some(ByteSize::mib(64))));
+        holds::<Secret>(&pull_secret(&config, project, &pull()));
     }
 
     #[test]

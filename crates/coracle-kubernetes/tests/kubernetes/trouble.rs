@@ -379,6 +379,31 @@ async fn scaling_in_kills_only_what_was_drained() {
     }
 }
 
+/// The successors of those that were taken out die while they are being started, which kubelets before 1.22 forget for a
+/// minute or more unless they are reminded. How long it takes is printed, not asserted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_scaled_away_is_gone_soon() {
+    const ROUNDS: usize = 6;
+    let Some(bed) = Bed::new(|_| {}).await else {
+        return;
+    };
+    let mut took = Vec::new();
+    for _ in 0..ROUNDS {
+        bed.engine.apply(web(4)).await.unwrap();
+        bed.ready(&web(4), 4).await;
+        let began = std::time::Instant::now();
+        bed.engine.apply(web(1)).await.unwrap();
+        until(&*bed.engine, "one is left", LONG, |seen| {
+            let left = seen.of(&web(1).id);
+            let ready = left.iter().all(|pod| pod.status.phase == PodPhase::Ready);
+            (left.len() == 1 && ready).then_some(())
+        })
+        .await;
+        took.push(began.elapsed().as_millis());
+    }
+    eprintln!("from 4 pods to 1: {took:?} ms");
+}
+
 /// The data of a removed project stay until they are removed too; then nothing is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn volumes_outlive_their_project() {
