@@ -23,6 +23,9 @@ pub struct BuildRequest {
     /// How to log in there: good for this build's image and until its end only, because an engine gives it to the machine
     /// of the build.
     pub credentials: Option<RegistryCredentials>,
+    /// Whose caches of commands (`RUN --mount=type=cache`) it uses: builds of another name see nothing of them. No other
+    /// build may be able to foresee it.
+    pub cache: String,
     /// Build arguments.
     pub arguments: Vec<(String, String)>,
     /// The most it may use.

@@ -290,6 +290,7 @@ fn build_request(cancel: &CancellationToken, time: Duration) -> BuildRequest {
         dockerfile: "Dockerfile".into(),
         push: ImageRef::new("127.0.0.1:7070/default/shop:1").unwrap(),
         credentials: None,
+        cache: "conformance".to_owned(),
         arguments: Vec::new(),
         limits: BuildLimits {
             time,

@@ -15,6 +15,7 @@ use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::BuildId;
+use coracle_model::project::ProjectSpec;
 use coracle_model::release::{Origin, RunConfig};
 use tokio::sync::mpsc;
 
@@ -127,7 +128,17 @@ async fn make(
         Some(plan) => plan?,
     };
     let config = plan.manifest.run.clone();
-    let request = request(scene, id, build, plan, worker)?;
+    let home = keys::project(&id.project);
+    let project = scene
+        .control
+        .objects
+        .need::<ProjectSpec>(&home, &id.project);
+    let project = project
+        .await
+        .map_err(|error| Trouble::Failed(error.to_string()))?;
+    // Random, and told to nobody who may not see the project.
+    let cache = project.metadata.uid;
+    let request = request(scene, id, build, plan, cache, worker)?;
     let (progress, events) = mpsc::channel(PROGRESS_BUFFER);
     let building = scene.control.engine.build(request, progress);
     let (built, ()) = tokio::join!(building, write_log(log, events));
@@ -203,6 +214,7 @@ fn request(
     id: &BuildId,
     build: &Build,
     plan: BuildPlan,
+    cache: String,
     worker: &Worker,
 ) -> Result<BuildRequest, Trouble> {
     let settings = &scene.control.settings;
@@ -215,6 +227,7 @@ fn request(
         dockerfile: plan.dockerfile,
         push: push.map_err(|error| Trouble::Failed(error.to_string()))?,
         credentials: Some(pass.map_err(|error| Trouble::Failed(error.to_string()))?),
+        cache,
         arguments: Vec::new(),
         limits: BuildLimits {
             time: settings.limits.build_time,

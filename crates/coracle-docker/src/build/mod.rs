@@ -30,6 +30,9 @@ use crate::reference::Reference;
 use crate::state::Core;
 use progress::Progress;
 
+/// What BuildKit puts before the names of caches that a Dockerfile mounts: it takes this as an argument of a build.
+const CACHE_NAMES: &str = "BUILDKIT_CACHE_MOUNT_NS";
+
 pub(crate) async fn build(
     core: &Core,
     request: BuildRequest,
@@ -68,10 +71,13 @@ async fn solve(
     request: &BuildRequest,
     events: &BuildProgress,
 ) -> Result<(), EngineError> {
+    let mut arguments: HashMap<_, _> = request.arguments.iter().cloned().collect();
+    // Without a name before theirs such caches are one for all builds on this daemon that give them the same name.
+    arguments.insert(CACHE_NAMES.to_owned(), request.cache.clone());
     let options = BuildImageOptions {
         dockerfile: request.dockerfile.to_string_lossy().into_owned(),
         t: Some(request.push.to_string()),
-        buildargs: Some(request.arguments.iter().cloned().collect()),
+        buildargs: Some(arguments),
         labels: Some(HashMap::from([
             (PLATFORM.to_owned(), core.config.platform.clone()),
             (BUILD.to_owned(), request.id.clone()),

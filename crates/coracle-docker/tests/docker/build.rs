@@ -94,6 +94,7 @@ pub(crate) fn request(id: &str, folder: &tempfile::TempDir, push: ImageRef) -> B
         dockerfile: PathBuf::from("Dockerfile"),
         push,
         credentials: Some(credentials(TOKEN)),
+        cache: "tests".to_owned(),
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(120),
@@ -194,6 +195,33 @@ async fn a_folder_becomes_an_image_that_runs() {
     ground.apply(workload).await;
     ground.ready("shop", 1).await;
     quiet(&["rmi", "-f", built.reference.as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn caches_of_commands_are_shared_by_one_name_only() {
+    let hub = Hub::new().await;
+    let ground = Ground::new().await;
+    let id = &ground.platform.id;
+    let sees = async |cache: &str, number: u32| {
+        let text = format!(
+            "FROM coracle-test:1\nRUN --mount=type=cache,id={id},target=/cache echo {number}; ls /cache; touch /cache/of-{cache}\n"
+        );
+        let source = folder(&[("Dockerfile", &text)]);
+        let name = format!("cache{number}");
+        let push = hub.image(&format!("default/cache:{number}"));
+        let mut asked = request(&name, &source, push);
+        asked.cache = format!("{id}{cache}");
+        let (result, events) = build(&ground, asked).await;
+        result.unwrap();
+        let seen = |event: &BuildEvent| match event {
+            BuildEvent::Output { text, .. } => text.strip_prefix("of-").map(str::to_owned),
+            _ => None,
+        };
+        events.iter().filter_map(seen).collect::<Vec<_>>()
+    };
+    assert_eq!(sees("one", 1).await, [""; 0]);
+    assert_eq!(sees("two", 2).await, [""; 0]);
+    assert_eq!(sees("one", 3).await, ["one"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,7 @@ impl Ground {
             dockerfile: "Dockerfile".into(),
             push: self.push.clone(),
             credentials: None,
+            cache: "shop".to_owned(),
             arguments: Vec::new(),
             limits: BuildLimits {
                 time: Duration::from_secs(600),

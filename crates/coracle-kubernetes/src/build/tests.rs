@@ -50,6 +50,7 @@ fn request() -> BuildRequest {
             user: "coracle-build".to_owned(),
             password: Secret::new("hush"),
         }),
+        cache: "shop".to_owned(),
         arguments: vec![("WORD".to_owned(), "$(HOME) a".to_owned())],
         limits: BuildLimits {
             time: Duration::from_secs(600),

@@ -167,6 +167,7 @@ async fn request(t: &Bench, dockerfile: &str) -> Option<(Folder, BuildRequest)> 
         dockerfile: "Dockerfile".into(),
         push,
         credentials: None,
+        cache: "conformance".to_owned(),
         arguments: Vec::new(),
         limits: BuildLimits {
             time: Duration::from_secs(300),
