@@ -209,11 +209,11 @@ fn millis(duration: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn facts(kind: PodKind, generation: u64, port: Option<u16>, drain: u64) -> Facts {
+    pub(crate) fn facts(kind: PodKind, generation: u64, port: Option<u16>, drain: u64) -> Facts {
         Facts {
             pod: PodId {
                 project: ProjectName::new("default").unwrap(),

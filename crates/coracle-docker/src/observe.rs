@@ -25,7 +25,7 @@ use crate::cordon;
 use crate::facts::PLATFORM;
 use crate::node;
 use crate::operate;
-use crate::pod::{OpKind, Readiness};
+use crate::pod::{OpKind, Pod, Readiness};
 use crate::probe::Question;
 use crate::state::Core;
 
@@ -281,14 +281,18 @@ async fn handle(core: &Arc<Core>, docker: &Docker, event: EventMessage) -> Resul
     let action = event.action.unwrap_or_default();
     let actor = event.actor.unwrap_or_default();
     let Some(id) = actor.id else { return Ok(()) };
+    if action == "start"
+        && let Some(pod) = core.with(|state| state.pod_of(&id))
+    {
+        // What used up its memory is what ran before.
+        core.change(&pod, |pod| pod.memory_used_up = false);
+    }
     match action.as_str() {
         "destroy" => core.vanished(&id),
         "oom" => {
-            core.with(|state| {
-                if let Some(pod) = state.pod_of(&id).and_then(|id| state.pods.get_mut(&id)) {
-                    pod.memory_used_up = true;
-                }
-            });
+            if let Some(pod) = core.with(|state| state.pod_of(&id)) {
+                core.change(&pod, Pod::used_up_memory);
+            }
         }
         "die" => {
             let code = actor

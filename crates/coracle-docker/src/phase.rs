@@ -6,7 +6,7 @@ use coracle_model::pod::{ExitCause, PodPhase, PodStatus};
 use coracle_model::workload::ObservedPod;
 
 use crate::container::ContainerState;
-use crate::pod::{OpKind, Pod, Readiness, Severity};
+use crate::pod::{KILLED, OpKind, Pod, Readiness, Severity};
 
 /// A pod as watchers are told of it. `node` is this machine's name.
 pub(crate) fn observed(pod: &Pod, node: Option<&str>) -> ObservedPod {
@@ -122,6 +122,11 @@ fn ended(pod: &Pod) -> String {
         }
         ExitCause::Exited if exit.code == 126 => {
             "its command cannot be executed (exit status 126)".to_owned()
+        }
+        // Docker tells that memory was used up only from a moment after the start on: containerd begins to listen for it
+        // when the command runs already, and with the command goes the cgroup that could be asked.
+        ExitCause::Exited if exit.code == KILLED => {
+            "it was killed by signal 9, perhaps because it used up its memory".to_owned()
         }
         ExitCause::Exited if exit.code > 128 && exit.code <= 128 + 64 => {
             format!("it was killed by signal {}", exit.code - 128)

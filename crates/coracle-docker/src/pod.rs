@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use coracle_model::node::cordoned_reason;
-use coracle_model::pod::Exit;
+use coracle_model::pod::{Exit, ExitCause};
 use coracle_model::workload::ObservedPod;
 use coracle_task::CancellationToken;
 use tokio::time::Instant;
@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use crate::container::{Container, ContainerState};
 use crate::facts::Facts;
 use crate::plan::{Stand, View};
+
+/// The exit status of a command that SIGKILL ended, as the kernel ends what uses up its memory.
+pub(crate) const KILLED: i64 = 128 + 9;
 
 /// A pod, with or without a container.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub(crate) struct Pod {
     pub(crate) trouble: Option<Trouble>,
     pub(crate) run: Option<Run>,
     pub(crate) exit: Option<Exit>,
-    /// Docker told that memory was used up, and not yet that the command ended.
+    /// Docker told that memory was used up, and neither that the command ended after that nor that it runs again.
     pub(crate) memory_used_up: bool,
     /// Restarts that Docker's own counter does not know of any more.
     pub(crate) restarts_before: u32,
@@ -243,6 +246,22 @@ impl Pod {
             .is_some_and(|t| t.severity == Severity::Cordoned)
     }
 
+    /// Docker tells that memory was used up: before it tells of the command's end, or soon after.
+    pub(crate) fn used_up_memory(&mut self) {
+        self.memory_used_up = true;
+        let running = self
+            .container
+            .as_ref()
+            .is_some_and(|c| c.state == ContainerState::Running);
+        if let Some(exit) = &mut self.exit
+            && !running
+            && exit.code == KILLED
+            && exit.cause == ExitCause::Exited
+        {
+            exit.cause = ExitCause::OutOfMemory;
+        }
+    }
+
     /// Puts it on its way out.
     pub(crate) fn leave(&mut self) {
         if self.leaving.is_some() {
@@ -257,5 +276,30 @@ impl Pod {
             served: self.run.as_ref().is_some_and(|run| run.was_ready) && self.facts.port.is_some(),
             reason: None,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::PodKind;
+
+    #[test]
+    fn that_memory_was_used_up_may_be_told_after_the_end() {
+        let mut pod = Pod::new(crate::facts::tests::facts(PodKind::Single, 1, None, 0));
+        let exit = |code, cause| Exit {
+            code,
+            cause,
+            at: None,
+        };
+        for (before, after) in [
+            (exit(137, ExitCause::Exited), ExitCause::OutOfMemory),
+            (exit(137, ExitCause::Stopped), ExitCause::Stopped),
+            (exit(1, ExitCause::Exited), ExitCause::Exited),
+        ] {
+            pod.exit = Some(before);
+            pod.used_up_memory();
+            assert_eq!(pod.exit.as_ref().map(|exit| exit.cause), Some(after));
+        }
     }
 }

@@ -96,7 +96,8 @@ async fn what_is_removed_by_force_is_replaced_and_what_crashes_is_shown() {
         WorkloadKind::Task {
             start: TaskStart::AtOnce,
         },
-        &["sh", "-c", "tail /dev/zero"],
+        // Docker is told of what happens in the first moment by nobody.
+        &["sh", "-c", "sleep 0.5; exec tail /dev/zero"],
     );
     hungry.template.resources.memory = Some("16Mi".parse().unwrap());
     ground.apply(hungry).await;
