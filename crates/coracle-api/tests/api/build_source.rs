@@ -1,4 +1,4 @@
-//! What a build on another machine gets: its source, once, and the right to push its own image while it goes on.
+//! What a build on another machine gets: its source, until it has it, and the right to push its own image while it goes on.
 
 use coracle_control::image::{PushedImage, pushed_tag};
 use coracle_control::journal::Actor;
@@ -33,7 +33,7 @@ pub(crate) fn with_pass(platform: &Platform, in_project: &str, build: &Build) ->
 }
 
 #[tokio::test]
-async fn a_source_is_handed_out_once_to_who_has_its_ticket() {
+async fn a_source_is_handed_out_to_who_has_its_ticket() {
     let platform = Platform::new().await;
     let admin = platform.admin().await;
     let dir = tempfile::tempdir().unwrap();
@@ -67,11 +67,42 @@ async fn a_source_is_handed_out_once_to_who_has_its_ticket() {
         .unwrap();
     let page = std::fs::read_to_string(to.join("sub/page")).unwrap();
     assert_eq!(page, "content\n");
+    // That it was sent does not say that it arrived.
+    assert_eq!(pod.get(PATH).await.status, 200);
+    laid.spent();
     pod.get(PATH).await.problem(401, "unauthenticated");
     laid.again();
     assert_eq!(pod.get(PATH).await.status, 200);
     drop(laid);
     pod.get(PATH).await.problem(401, "unauthenticated");
+}
+
+/// A pod is lost while it fetches: its successor gets the source, and what the former still had coming ends.
+#[tokio::test]
+async fn the_next_pod_gets_a_source_that_is_just_being_handed_out() {
+    let platform = Platform::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let mut large = vec![0; 24 << 20];
+    getrandom::fill(&mut large).unwrap();
+    std::fs::write(dir.path().join("large"), large).unwrap();
+    let ticket = Secret::new("a1b2c3");
+    let source = LaidSource {
+        context: dir.path().to_owned(),
+        dockerfile: "Dockerfile".into(),
+    };
+    let laid = platform.desk.lay_out(&ticket, source);
+    let pod = platform.bearing(ticket.expose());
+    let first = pod.request(reqwest::Method::GET, PATH).send().await;
+    let first = first.unwrap();
+    assert_eq!(first.status(), 200);
+    pod.get(PATH).await.problem(401, "unauthenticated");
+    laid.again();
+    let next = pod.request(reqwest::Method::GET, PATH).send().await;
+    let next = next.unwrap();
+    assert_eq!(next.status(), 200);
+    first.bytes().await.unwrap_err();
+    assert!(next.bytes().await.unwrap().len() > 23 << 20);
 }
 
 #[tokio::test]
