@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 /// Builds with Buildah from Debian packages (`scripts/build-image`).
-const BUILD_IMAGE: &str = "coracle-build-buildah:1";
+pub(crate) const BUILD_IMAGE: &str = "coracle-build-buildah:1";
 
 /// A platform that builds on the cluster.
 struct Building {
@@ -32,12 +32,21 @@ impl std::ops::Deref for Building {
     }
 }
 
+/// The image that fetches sources.
+pub(crate) fn source_image() -> String {
+    let image = std::env::var("CORACLE_TEST_SOURCE_IMAGE");
+    image.unwrap_or_else(|_| "coracle:suite".to_owned())
+}
+
 impl Building {
     async fn start(more: &[&str]) -> Self {
+        Self::start_with(BUILD_IMAGE, more).await
+    }
+
+    async fn start_with(image: &str, more: &[&str]) -> Self {
         let listener = at_node().await;
         let relay = listener.local_addr().unwrap().to_string();
-        let source_image = std::env::var("CORACLE_TEST_SOURCE_IMAGE");
-        let source_image = source_image.unwrap_or_else(|_| "coracle:suite".to_owned());
+        let source_image = source_image();
         let (namespace, base) = (
             format!("builds-{:08x}", fastrand::u32(..)),
             format!("b{:08x}", fastrand::u32(..)),
@@ -49,7 +58,7 @@ impl Building {
         };
         let flags = [
             "--build-image",
-            BUILD_IMAGE,
+            image,
             "--build-source-image",
             &source_image,
             "--build-control",
@@ -62,18 +71,7 @@ impl Building {
             &base,
         ];
         let cluster = Cluster::start_with(&[&flags, tool, more].concat()).await;
-        let target = cluster.listen();
-        let mut relay = JoinSet::new();
-        relay.spawn(async move {
-            let mut carried = JoinSet::new();
-            while let Ok((mut from, _)) = listener.accept().await {
-                carried.spawn(async move {
-                    if let Ok(mut to) = TcpStream::connect(target).await {
-                        drop(copy_bidirectional(&mut from, &mut to).await);
-                    }
-                });
-            }
-        });
+        let relay = carry(listener, vec![cluster.listen()]);
         cluster.make_project(&base).await;
         let source = Source::empty();
         source.write("Dockerfile", &format!("FROM {TEST_IMAGE}\n"));
@@ -169,8 +167,31 @@ impl Building {
     }
 }
 
+/// Carries what comes to the control planes in turn, to the next one that takes it.
+pub(crate) fn carry(listener: TcpListener, to: Vec<SocketAddr>) -> JoinSet<()> {
+    let mut relay = JoinSet::new();
+    relay.spawn(async move {
+        let mut carried = JoinSet::new();
+        let mut turn = 0;
+        while let Ok((mut from, _)) = listener.accept().await {
+            turn += 1;
+            let (before, after) = to.split_at(turn % to.len());
+            let order = [after, before].concat();
+            carried.spawn(async move {
+                for target in order {
+                    if let Ok(mut to) = TcpStream::connect(target).await {
+                        drop(copy_bidirectional(&mut from, &mut to).await);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    relay
+}
+
 /// A port at an address of this machine under which the cluster knows it as a node.
-async fn at_node() -> TcpListener {
+pub(crate) async fn at_node() -> TcpListener {
     let path = "jsonpath={.items[*].status.addresses[?(@.type==\"InternalIP\")].address}";
     let found = Kubectl::given().run(&["get", "nodes", "-o", path]);
     for address in found
@@ -347,26 +368,97 @@ async fn a_build_goes_on_when_the_control_plane_was_killed() {
     building.nothing_left().await;
 }
 
+/// BuildKit is in no package here: `CORACLE_TEST_BUILDKIT_IMAGE` names an image of it that the nodes have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buildkit_makes_a_folder_a_url_too() {
+    let Ok(image) = std::env::var("CORACLE_TEST_BUILDKIT_IMAGE") else {
+        eprintln!("skipped: CORACLE_TEST_BUILDKIT_IMAGE is not set");
+        return;
+    };
+    let building = Building::start_with(&image, &["--build-tool", "buildkit"]).await;
+    let host = building.host("shop");
+    let source = Building::source("kit", "echo made by $(id -u) && test -e /www");
+    let line = ["deploy", source.arg(), "--app", "shop"];
+    let deployed = building.run(&line).await;
+    deployed.ok();
+    assert!(deployed.stderr.contains("made by 0"), "{deployed}");
+    assert_eq!(building.get(&host, "/").await.body.trim(), "kit");
+
+    let bad = Building::source("bad", "echo out of luck && exit 9");
+    let failed = building.run(&["deploy", bad.arg(), "--app", "shop"]).await;
+    failed.refused_with(1, &["out of luck"]);
+    // A build's pass opens no other app's images.
+    let other = format!("FROM {}/elsewhere/app:1\n", building.listen());
+    bad.write("Dockerfile", &other);
+    let failed = building.run(&["deploy", bad.arg(), "--app", "shop"]).await;
+    failed.refused_with(1, &["elsewhere/app"]);
+    building.nothing_left().await;
+}
+
+/// How a pod is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// It is gone at once, as when its node is taken out of the cluster.
+    Struck,
+    /// It is told to end, and has its grace.
+    Deleted,
+    /// Its node is drained.
+    Drained,
+}
+
+/// A node that takes pods again, whatever came of the test.
+struct Uncordoned(String);
+
+impl Drop for Uncordoned {
+    fn drop(&mut self) {
+        if let Err(error) = Kubectl::given().try_run(&["uncordon", &self.0]) {
+            eprintln!("node {} stays cordoned: {error}", self.0);
+        }
+    }
+}
+
+impl Building {
+    /// Takes a pod away. What keeps its node cordoned goes with what is returned.
+    fn lose(&self, pod: &Value, how: Loss) -> Option<Uncordoned> {
+        let name = pod["metadata"]["name"].as_str().unwrap();
+        let node = pod["spec"]["nodeName"].as_str().unwrap();
+        let delete = ["delete", "pod", "-n", &self.namespace, name];
+        let kubectl = self.kubectl();
+        drop(match how {
+            Loss::Struck => kubectl.run(&[&delete[..], &["--force", "--grace-period=0"]].concat()),
+            Loss::Deleted => kubectl.run(&delete),
+            Loss::Drained => {
+                let cordoned = Uncordoned(node.to_owned());
+                let own = format!("--pod-selector=coracle.io/platform={}", self.id());
+                let how = ["--force", "--ignore-daemonsets", "--delete-emptydir-data"];
+                drop(kubectl.run(&[&["drain", node, &own][..], &how].concat()));
+                return Some(cordoned);
+            }
+        });
+        None
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_pod_that_builds_is_lost_and_another_does_it() {
     let building = Building::start(&[]).await;
-    building.send(&Building::source("twice", "sleep 5")).await;
-    let pod = building.runs().await;
-    let name = pod["metadata"]["name"].as_str().unwrap();
-    drop(building.kubectl().run(&[
-        "delete",
-        "pod",
-        "-n",
-        &building.namespace,
-        name,
-        "--force",
-        "--grace-period=0",
-    ]));
-    building.is(1, "succeeded").await;
-    building
-        .serves(&building.host("shop"), "/", 200, "twice")
-        .await;
-    building.nothing_left().await;
+    for (number, how) in [(1, Loss::Struck), (2, Loss::Deleted), (3, Loss::Drained)] {
+        let text = format!("{how:?}");
+        building.send(&Building::source(&text, "sleep 8")).await;
+        let pod = building.runs().await;
+        let cordoned = tokio::task::block_in_place(|| building.lose(&pod, how));
+        let build = building.is(number, "succeeded").await;
+        assert_eq!(build["status"]["release"], number, "{build}");
+        drop(cordoned);
+        building
+            .serves(&building.host("shop"), "/", 200, &text)
+            .await;
+        let name = format!("b{number}");
+        let log = building.run(&["builds", "log", "shop", &name]).await;
+        let log = log.stdout + &log.stderr;
+        assert_eq!(log.matches("the build's pod was lost").count(), 1, "{log}");
+        building.nothing_left().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
