@@ -16,6 +16,7 @@ mod export_import;
 mod folder_to_url;
 mod followers;
 mod gateway_alone;
+mod images_of_others;
 mod kill_control_plane;
 mod leader_killed;
 mod nodes;
