@@ -5,11 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::OperationError;
+use coracle_model::disk::kept_free;
 
-/// The most that is kept free, and the share of a small disk.
-const MOST_BYTES: u64 = 256 << 20;
-const SHARE: u64 = 20;
+use crate::error::OperationError;
 
 /// The disk is asked again after so many bytes.
 const STEP_BYTES: u64 = 256 << 10;
@@ -65,7 +63,7 @@ impl DiskReserve {
             .map_err(|panic| failed(std::io::Error::other(panic)))?
             .map_err(|error| failed(error.into()))?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let reserve = reserve(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let reserve = kept_free(disk.f_blocks.saturating_mul(disk.f_frsize));
         if free < reserve.saturating_add(bytes) {
             return Err(OperationError::NoRoom {
                 what: self.what,
@@ -77,26 +75,9 @@ impl DiskReserve {
     }
 }
 
-/// What is kept free of a disk of so many bytes.
-const fn reserve(disk: u64) -> u64 {
-    let share = disk / SHARE;
-    if share < MOST_BYTES {
-        share
-    } else {
-        MOST_BYTES
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_small_disk_keeps_a_share_and_a_large_one_enough() {
-        assert_eq!(reserve(1 << 20), (1 << 20) / 20);
-        assert_eq!(reserve(1 << 40), 256 << 20);
-        assert_eq!(reserve(0), 0);
-    }
 
     #[tokio::test]
     async fn more_than_there_is_is_refused_with_what_there_is() {

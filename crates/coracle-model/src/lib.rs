@@ -8,10 +8,12 @@
 //! | [`workload`] | what an engine is asked to keep running |
 //! | [`route`] | what the gateway is told |
 //! | [`manifest`] | `coracle.toml` and `Procfile` |
+//! | [`disk`], [`import`] | what is kept free of a disk; what an import tells |
 //! | [`plan`] | desired + observed → actions, as pure functions |
 
 pub mod app;
 pub mod build;
+pub mod disk;
 pub mod domain;
 pub mod env;
 pub mod event;

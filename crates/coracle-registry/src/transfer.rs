@@ -2,12 +2,15 @@
 //!
 //! Theory of operation: frames are gathered into a batch of some 128 KiB; while one batch is hashed and written on a blocking
 //! thread the next one is received. So a transfer holds at most two batches and one frame, whatever its size, and network and
-//! disk work at the same time.
+//! disk work at the same time. Before each batch the disk is asked whether it has room beside what is kept free.
 
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use bytes::Bytes;
+use coracle_model::disk::kept_free;
 use futures::StreamExt as _;
 use tokio::task::JoinHandle;
 
@@ -67,9 +70,21 @@ impl Writer {
             return Self::Free(upload);
         }
         Self::Writing(tokio::task::spawn_blocking(move || {
-            let done = upload.append(&batch);
+            let done = check_room(upload.path(), &batch).and_then(|()| upload.append(&batch));
             (upload, done)
         }))
+    }
+}
+
+/// Fails when the platform itself would have less room on the disk of `file` than it needs.
+fn check_room(file: &Path, batch: &[Bytes]) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(file)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let kept = kept_free(disk.f_blocks.saturating_mul(disk.f_frsize));
+    let bytes: usize = batch.iter().map(Bytes::len).sum();
+    match free.checked_sub(kept) {
+        Some(room) if room >= bytes as u64 => Ok(()),
+        _ => Err(io::ErrorKind::StorageFull.into()),
     }
 }
 

@@ -69,8 +69,12 @@ fn every_record_in_the_store_is_exported_or_left_out_on_purpose() {
         Some(&literal[..first + 2])
     };
     // Every text in the source that begins with a slash is the beginning of a key.
-    let source = include_str!("../keys.rs");
-    let used: BTreeSet<_> = source.split('"').filter_map(beginning).collect();
+    let code = include_str!("../keys.rs").lines();
+    let code = code.filter(|line| !line.trim_start().starts_with("//"));
+    let used: BTreeSet<_> = code
+        .flat_map(|line| line.split('"'))
+        .filter_map(beginning)
+        .collect();
     assert_eq!(used, known);
 }
 

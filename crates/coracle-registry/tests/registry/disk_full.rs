@@ -86,6 +86,26 @@ async fn an_upload_that_fills_the_disk_is_removed() {
 }
 
 #[tokio::test]
+async fn an_upload_ends_before_the_disk_is_full() {
+    let disk = SmallDisk::new();
+    let h = &disk.0;
+    let stat = || rustix::fs::statvfs(disk.path()).unwrap();
+    let kept = stat().f_blocks * stat().f_frsize / 20;
+    let noise: Vec<u8> = (0..DISK_BYTES).map(|i| (i % 239) as u8).collect();
+    let most = DISK_BYTES - usize::try_from(kept).unwrap();
+    let push = async |content: &[u8]| {
+        let path = format!("/v2/team/app/blobs/uploads/?digest={}", Digest::of(content));
+        let request = h.call(Method::POST, &path).body(content.to_vec());
+        request.send().await
+    };
+    push(&noise[..most - (256 << 10)]).await.expect(201);
+    push(&noise[..512 << 10]).await.refused(507, "UNKNOWN");
+    assert!(stat().f_bavail * stat().f_frsize >= kept);
+    assert!(h.files("uploads").is_empty());
+    push(&noise[..1024]).await.expect(201);
+}
+
+#[tokio::test]
 async fn records_on_a_full_disk() {
     let disk = SmallDisk::new();
     let h = &disk.0;
