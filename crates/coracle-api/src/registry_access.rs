@@ -120,9 +120,11 @@ impl Authorizer for RegistryAccess {
     }
 }
 
+/// A build that pushes while the store is away for a moment must not be told that its pass is worth nothing.
 fn uncheckable(error: OperationError) -> Denied {
-    tracing::error!(%error, "credentials could not be checked");
-    Denied::Unauthenticated
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    tracing::error!(%error, cause, "credentials could not be checked");
+    Denied::Unavailable
 }
 
 /// Is a repository below a path, which may be a project?

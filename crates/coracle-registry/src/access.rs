@@ -80,6 +80,10 @@ pub enum Denied {
     /// Known, but not allowed: 403.
     #[error("access is not allowed")]
     Forbidden,
+    /// It cannot be looked up at the moment: 503, so that whoever pushes or pulls tries again. As a refusal it would end
+    /// them for good.
+    #[error("credentials cannot be checked at the moment; try again")]
+    Unavailable,
 }
 
 /// Decides. Implementations must not take longer for a repository that exists than for one that does not.

@@ -227,9 +227,11 @@ impl RegistryError {
             Self::PageInvalid => ErrorCode::PaginationNumberInvalid,
             Self::Unsupported(_) | Self::NoRoute => ErrorCode::Unsupported,
             Self::TooMany(_) => ErrorCode::TooManyRequests,
-            Self::StorageFull | Self::Corrupt { .. } | Self::Store { .. } | Self::Io { .. } => {
-                ErrorCode::Unknown
-            }
+            Self::Denied(Denied::Unavailable)
+            | Self::StorageFull
+            | Self::Corrupt { .. }
+            | Self::Store { .. }
+            | Self::Io { .. } => ErrorCode::Unknown,
         }
     }
 
@@ -239,6 +241,7 @@ impl RegistryError {
         match self {
             Self::Denied(Denied::Unauthenticated) => StatusCode::UNAUTHORIZED,
             Self::Denied(Denied::Forbidden) => StatusCode::FORBIDDEN,
+            Self::Denied(Denied::Unavailable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Reference(_)
             | Self::Digest(_)
             | Self::DigestMismatch { .. }
@@ -317,7 +320,7 @@ impl IntoResponse for RegistryError {
                     HeaderValue::from_static("Basic realm=\"coracle\""),
                 );
             }
-            Self::TooMany(_) => {
+            Self::TooMany(_) | Self::Denied(Denied::Unavailable) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             Self::OffsetMismatch { offset, location } => {
@@ -347,6 +350,14 @@ pub(crate) fn received_range(offset: u64) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_checked_now_is_worth_another_try() {
+        let answer = RegistryError::from(Denied::Unavailable).into_response();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers().contains_key(RETRY_AFTER));
+        assert!(!answer.headers().contains_key(WWW_AUTHENTICATE));
+    }
 
     #[test]
     fn a_full_disk_is_found_below_the_store_s_own_error() {
