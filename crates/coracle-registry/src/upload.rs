@@ -9,26 +9,26 @@
 //! middle, the blocking write still ends, and only then the writer's `Drop` frees the upload: two writers never meet, and
 //! a file never gets bytes of a dead request behind those of a living one.
 
+mod writer;
+
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-
-use crate::digest::{Algorithm, Digest, Hasher};
+use crate::digest::{Algorithm, Hasher};
 use crate::error::RegistryError;
 use crate::layout::repository_part;
 use crate::placement::blocking;
 use crate::repository::RepositoryName;
 
+pub(crate) use self::writer::OpenUpload;
+
 /// Running hashes kept for uploads that wait for their next chunk.
 const HASHES_KEPT: usize = 1024;
-/// Buffer when a file is hashed again.
-const REHASH_BYTES: usize = 128 << 10;
 const ID_BYTES: usize = 16;
 
 /// Name of one upload: random, so that nobody can guess another's.
@@ -305,249 +305,5 @@ impl Drop for Claim {
     }
 }
 
-/// An upload that this request alone may write to. Its methods block.
-pub(crate) struct OpenUpload {
-    claim: Claim,
-    path: PathBuf,
-    file: File,
-    offset: u64,
-    /// Over all bytes so far; `None` when it has to be computed again.
-    hasher: Option<Hasher>,
-}
-
-impl OpenUpload {
-    pub(crate) fn id(&self) -> &UploadId {
-        &self.claim.id
-    }
-
-    pub(crate) const fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Appends. After an error the upload has what it had before.
-    pub(crate) fn append(&mut self, chunks: &[Bytes]) -> io::Result<()> {
-        let before = self.offset;
-        for chunk in chunks {
-            if let Err(error) = self.file.write_all(chunk) {
-                self.truncate(before)?;
-                return Err(error);
-            }
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(chunk);
-            }
-            self.offset += chunk.len() as u64;
-        }
-        Ok(())
-    }
-
-    /// Goes back to the first `len` bytes.
-    pub(crate) fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.hasher = None;
-        self.file.set_len(len)?;
-        self.offset = self.file.seek(SeekFrom::Start(len))?;
-        Ok(())
-    }
-
-    /// Makes the bytes durable and returns their digest.
-    pub(crate) fn seal(&mut self, algorithm: Algorithm) -> io::Result<Digest> {
-        let hasher = match self.hasher.take() {
-            Some(hasher) if hasher.algorithm() == algorithm => hasher,
-            _ => self.rehash(algorithm)?,
-        };
-        self.file.sync_all()?;
-        Ok(hasher.finish())
-    }
-
-    fn rehash(&mut self, algorithm: Algorithm) -> io::Result<Hasher> {
-        let mut hasher = Hasher::new(algorithm);
-        let mut buffer = vec![0; REHASH_BYTES];
-        self.file.seek(SeekFrom::Start(0))?;
-        loop {
-            match self.file.read(&mut buffer)? {
-                0 => return Ok(hasher),
-                n => hasher.update(&buffer[..n]),
-            }
-        }
-    }
-
-    /// Ends the upload and removes its file, if it is still there.
-    pub(crate) fn remove(mut self) -> io::Result<()> {
-        self.hasher = None;
-        match std::fs::remove_file(&self.path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for OpenUpload {
-    fn drop(&mut self) {
-        self.claim.cached = self.hasher.take().map(|hasher| (hasher, self.offset));
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn uploads() -> (tempfile::TempDir, Uploads, RepositoryName) {
-        let folder = tempfile::tempdir().unwrap();
-        let uploads = Uploads::new(folder.path().to_owned());
-        (folder, uploads, RepositoryName::new("a/b").unwrap())
-    }
-
-    #[tokio::test]
-    async fn one_writer_at_a_time_and_resume_after_restart() {
-        let (folder, uploads, repository) = uploads();
-        let mut first = uploads.create(&repository, 10).await.unwrap();
-        let id = first.id().clone();
-        first
-            .append(&[Bytes::from_static(b"hello "), Bytes::from_static(b"wor")])
-            .unwrap();
-        assert!(matches!(
-            uploads.open(&repository, &id).await,
-            Err(RegistryError::UploadBusy)
-        ));
-        assert_eq!(uploads.offset(&repository, &id).await.unwrap(), 9);
-        drop(first);
-        assert!(
-            uploads
-                .open(&repository, &id)
-                .await
-                .unwrap()
-                .hasher
-                .is_some(),
-            "the hash is kept"
-        );
-
-        let restarted = Uploads::new(folder.path().to_owned());
-        let mut second = restarted.open(&repository, &id).await.unwrap();
-        assert!(second.hasher.is_none());
-        second.append(&[Bytes::from_static(b"ld")]).unwrap();
-        assert_eq!(
-            second.seal(Algorithm::Sha256).unwrap(),
-            Digest::of(b"hello world")
-        );
-        let other = RepositoryName::new("a/c").unwrap();
-        assert!(matches!(
-            restarted.open(&other, &id).await,
-            Err(RegistryError::UploadUnknown)
-        ));
-    }
-
-    #[tokio::test]
-    async fn truncating_forgets_the_hash() {
-        let (_folder, uploads, repository) = uploads();
-        let mut upload = uploads.create(&repository, 10).await.unwrap();
-        upload
-            .append(&[Bytes::from_static(b"hello"), Bytes::from_static(b"xx")])
-            .unwrap();
-        upload.truncate(5).unwrap();
-        upload.append(&[Bytes::from_static(b"!")]).unwrap();
-        assert_eq!(
-            upload.seal(Algorithm::Sha256).unwrap(),
-            Digest::of(b"hello!")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_sweep_takes_the_old_and_leaves_the_busy() {
-        let (folder, uploads, repository) = uploads();
-        let busy = uploads.create(&repository, 10).await.unwrap();
-        let idle = uploads.create(&repository, 10).await.unwrap();
-        let idle_id = idle.id().clone();
-        drop(idle);
-        assert_eq!(
-            uploads.sweep(Duration::from_secs(3600)).await.unwrap(),
-            Swept::default()
-        );
-        assert_eq!(uploads.sweep(Duration::ZERO).await.unwrap().uploads, 1);
-        assert!(matches!(
-            uploads.open(&repository, &idle_id).await,
-            Err(RegistryError::UploadUnknown)
-        ));
-        drop(busy);
-        assert_eq!(uploads.sweep(Duration::ZERO).await.unwrap().uploads, 1);
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            0,
-            "empty folders go too"
-        );
-        assert!(uploads.create(&repository, 10).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn unfinished_uploads_are_bounded() {
-        let (_folder, uploads, repository) = uploads();
-        for _ in 0..2 {
-            uploads.create(&repository, 2).await.unwrap();
-        }
-        assert!(matches!(
-            uploads.create(&repository, 2).await,
-            Err(RegistryError::TooMany(_))
-        ));
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Append(Vec<u8>),
-        Truncate(usize),
-        Reopen,
-        Restart,
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            4 => proptest::collection::vec(any::<u8>(), 0..50).prop_map(Step::Append),
-            1 => (0usize..100).prop_map(Step::Truncate),
-            2 => Just(Step::Reopen),
-            1 => Just(Step::Restart),
-        ]
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(48))]
-        #[test]
-        fn whatever_happens_on_the_way_the_digest_is_that_of_the_bytes(
-            steps in proptest::collection::vec(step(), 0..12),
-            long in any::<bool>(),
-        ) {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async {
-                let (folder, mut uploads, repository) = uploads();
-                let mut upload = uploads.create(&repository, 10).await.unwrap();
-                let id = upload.id().clone();
-                let mut model = Vec::new();
-                for step in steps {
-                    match step {
-                        Step::Append(bytes) => {
-                            model.extend_from_slice(&bytes);
-                            upload.append(&[bytes.into()]).unwrap();
-                        }
-                        Step::Truncate(len) => {
-                            model.truncate(len);
-                            upload.truncate(model.len() as u64).unwrap();
-                        }
-                        Step::Reopen | Step::Restart => {
-                            if matches!(step, Step::Restart) {
-                                uploads = Uploads::new(folder.path().to_owned());
-                            }
-                            drop(upload);
-                            upload = uploads.open(&repository, &id).await.unwrap();
-                        }
-                    }
-                    assert_eq!(upload.offset(), model.len() as u64);
-                }
-                let algorithm = if long { Algorithm::Sha512 } else { Algorithm::Sha256 };
-                let mut expected = Hasher::new(algorithm);
-                expected.update(&model);
-                assert_eq!(upload.seal(algorithm).unwrap(), expected.finish());
-            });
-        }
-    }
-}
+mod tests;
