@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use coracle_store::Event;
+use coracle_store::{Event, Revision};
 use futures::StreamExt as _;
 
 use crate::control::Control;
@@ -29,11 +29,21 @@ pub async fn tell(control: &Control) -> Result<(), OperationError> {
         let served = control.feed.served_here();
         if served > last {
             let batch = Batch::new().set(keys::SERVED.to_owned(), &served)?;
-            control.objects.write(batch).await?;
-            last = served;
+            let written = control.objects.write(batch).await?;
+            last = told(served, written);
         }
         tokio::time::sleep(PAUSE).await;
         progress.changed().await;
+    }
+}
+
+/// Up to where nobody needs to be told, when `served` was told by the write at `written`: that this record itself is
+/// served is no news, or each would be followed by another for ever.
+fn told(served: Revision, written: Revision) -> Revision {
+    if written == served + 1 {
+        written
+    } else {
+        served
     }
 }
 
@@ -63,5 +73,18 @@ impl Control {
         } else {
             self.feed.reached_elsewhere(revision, most).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_not_told_of_itself() {
+        // Nobody else wrote: the gateways come to 8, which is the record.
+        assert_eq!(told(7, 8), 8);
+        // Somebody wrote 8 and waits for it.
+        assert_eq!(told(7, 9), 7);
     }
 }
