@@ -15,6 +15,7 @@ mod engine_restart;
 mod export_import;
 mod folder_to_url;
 mod followers;
+mod forward;
 mod gateway_alone;
 mod images_of_others;
 mod kill_control_plane;

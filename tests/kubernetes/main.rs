@@ -11,5 +11,6 @@ mod commands;
 mod export_import;
 mod kill_control_plane;
 mod nodes;
+mod forward;
 mod projects;
 mod releases;

@@ -202,6 +202,28 @@ impl Running {
         assert!(said.is_ok(), "it did not say {text:?}: {}", self.seen);
     }
 
+    /// Waits for the first line of its standard output.
+    ///
+    /// # Panics
+    /// When there is none in time.
+    pub async fn first_line(&mut self) -> &str {
+        self.says("\n").await;
+        self.seen.lines().next().unwrap_or_default()
+    }
+
+    /// Asks it to end, as Ctrl-C does.
+    ///
+    /// # Panics
+    /// When it has ended.
+    pub fn interrupt(&self) {
+        let id = self.child.id().expect("it goes on");
+        let id = i32::try_from(id)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        let sent = rustix::process::kill_process(id.expect("an id"), rustix::process::Signal::INT);
+        sent.expect("a signal can be sent");
+    }
+
     /// Waits for its end and gives its exit status.
     ///
     /// # Panics

@@ -197,6 +197,14 @@ impl Platform {
         Running::start(command)
     }
 
+    /// The same as somebody with this token.
+    #[must_use]
+    pub fn coracle_running_as(&self, token: &str, arguments: &[&str]) -> Running {
+        let mut command = self.command();
+        command.env("CORACLE_TOKEN", token).args(arguments);
+        Running::start(command)
+    }
+
     /// The program under test.
     #[must_use]
     pub fn program(&self) -> PathBuf {

@@ -5,8 +5,8 @@ use coracle_model::name::ProjectName;
 
 use crate::commands::{
     apps, builds, completions, deploy, doctor, domains, down, env, exec, export, fetch_source,
-    images, import, logs, nodes, open, pods, projects, ps, releases, scale, session, tokens, up,
-    users, volumes,
+    forward, images, import, logs, nodes, open, pods, projects, ps, releases, scale, session,
+    tokens, up, users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -67,6 +67,8 @@ enum Verb {
     Ps(ps::PsArgs),
     Exec(exec::ExecArgs),
     Run(exec::RunArgs),
+    #[command(visible_alias = "port-forward")]
+    Forward(forward::ForwardArgs),
     Open(open::OpenArgs),
     Builds(builds::BuildsArgs),
     Pods(pods::PodsArgs),
@@ -128,6 +130,7 @@ impl Verb {
             Self::Ps(args) => ps::run(args, context).await,
             Self::Exec(args) => Box::pin(exec::exec(args, context)).await,
             Self::Run(args) => Box::pin(exec::run(args, context)).await,
+            Self::Forward(args) => Box::pin(forward::run(args, context)).await,
             Self::Open(args) => open::run(args, context).await,
             Self::Builds(args) => builds::run(args, context).await,
             Self::Pods(args) => pods::run(args, context).await,

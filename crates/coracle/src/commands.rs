@@ -11,6 +11,7 @@ pub(crate) mod env;
 pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod fetch_source;
+pub(crate) mod forward;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod logs;
