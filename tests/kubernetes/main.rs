@@ -7,10 +7,12 @@
 )]
 
 mod build;
+mod build_leader;
 mod commands;
+mod doctor;
 mod export_import;
+mod forward;
 mod kill_control_plane;
 mod nodes;
-mod forward;
 mod projects;
 mod releases;
