@@ -32,6 +32,8 @@ pub(crate) struct Held<K> {
     pub(crate) version: u64,
     /// We asked for its deletion.
     pub(crate) deleting: bool,
+    /// Of a pod: it was struck off, and what holds it now is no node.
+    pub(crate) struck: bool,
     /// Of a pod: no request is in flight to it any more.
     pub(crate) drained: bool,
     /// Of a pod: how its command ended last. Kubelets forget it when they clean up before they tell of the next run.
@@ -162,7 +164,7 @@ impl Group {
                     .as_ref()
                     .map(moment)
                     .unwrap_or_default(),
-                lost: lost(&pod.live, &answers),
+                lost: lost(&pod.live, &answers).filter(|_| !pod.struck),
                 overdue: overdue(&pod.live, &answers),
             }
         });

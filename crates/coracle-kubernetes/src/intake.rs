@@ -45,6 +45,7 @@ impl Core {
                     facts,
                     version,
                     deleting: same.is_some_and(|before| before.deleting),
+                    struck: same.is_some_and(|before| before.struck),
                     drained: same.is_some_and(|before| before.drained),
                     exit: object
                         .exit()
