@@ -1,5 +1,7 @@
 //! Builds from upload to release.
 
+use std::sync::atomic::Ordering;
+
 use coracle_control::build_log::BuildKey;
 use coracle_engine::sim::{BuildScript, image};
 use coracle_model::build::BuildPhase;
@@ -40,6 +42,8 @@ async fn source_becomes_a_release() {
         "{:?}",
         release.spec.image
     );
+    let tags = platform.tags.given.lock().unwrap().clone();
+    assert_eq!(tags, ["hello:b1"]);
     life.at_rest(&platform, &["hello-web-v1 ready"]).await;
     until("nothing is left of it", || async {
         folders(&platform).is_empty()
@@ -63,6 +67,19 @@ async fn source_becomes_a_release() {
         lines.last().map(String::as_str),
         Some("build 1 made release v1")
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_whose_image_gets_no_name_has_failed() {
+    let platform = Platform::new();
+    platform.tags.refuse.store(true, Ordering::Relaxed);
+    let life = platform.start().await;
+    let b1 = life.send(SOURCE).await;
+    let built = life.built(b1).await.status;
+    assert_eq!(built.phase, BuildPhase::Failed, "{built:?}");
+    let reason = built.reason.unwrap();
+    assert!(reason.contains("registry"), "{reason}");
+    assert_eq!(built.release, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,12 +2,15 @@
 //! and a gateway beside them, all on virtual time.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use coracle_control::Control;
 use coracle_control::controllers::{Clock, Controllers, Options};
+use coracle_control::image::{ImageTags, PushedImage, TagError};
 use coracle_control::journal::Actor;
 use coracle_control::settings::{Limits, Settings};
 use coracle_control::vault::Vault;
@@ -32,10 +35,32 @@ pub(crate) struct Platform {
     pub(crate) world: SimWorld,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) options: Options,
+    pub(crate) tags: Arc<Tags>,
     dir: tempfile::TempDir,
     clock: Clock,
     /// What every table said of `hello.localhost`, in the order in which they came.
     seen: Arc<Mutex<Vec<Option<Target>>>>,
+}
+
+/// The registry's tags: what was given to which image of a build, `APP:TAG`, unless they refuse.
+#[derive(Default)]
+pub(crate) struct Tags {
+    pub(crate) given: Mutex<Vec<String>>,
+    pub(crate) refuse: AtomicBool,
+}
+
+#[async_trait]
+impl ImageTags for Tags {
+    async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err(TagError("the disk is full".into()));
+        }
+        assert!(pushed.digest.starts_with("sha256:"), "{pushed:?}");
+        assert!(pushed.tag.len() > tag.len() + 30, "{pushed:?}");
+        let given = format!("{}:{tag}", pushed.app);
+        self.given.lock().unwrap().push(given);
+        Ok(())
+    }
 }
 
 /// One life of the control plane.
@@ -69,6 +94,7 @@ impl Platform {
                 clock,
                 ..Options::default()
             },
+            tags: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             clock,
             seen: Arc::default(),
@@ -108,7 +134,8 @@ impl Platform {
         let vault = Vault::open(&self.dir.path().join("keys/secret.key")).unwrap();
         let control = Control::open(store.clone(), engine.clone(), vault, settings, &supervisor)
             .await
-            .unwrap();
+            .unwrap()
+            .with_image_tags(self.tags.clone());
         store.arm(stop);
         let options = Options {
             clock: self.clock,
