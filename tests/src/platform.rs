@@ -493,6 +493,9 @@ impl Drop for Platform {
                     lines[from..].join("\n")
                 );
             }
+            // All of it is worth looking into.
+            self.home.disable_cleanup(true);
+            eprintln!("--- kept: {}", self.data.display());
         }
         // It is of no use any more: no drain, no goodbye.
         let deadline = Instant::now() + Duration::from_secs(10);
