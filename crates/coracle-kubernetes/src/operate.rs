@@ -145,13 +145,24 @@ pub(crate) async fn stop_set(
         return Ok(());
     };
     // Only the mark: a number that somebody else has set would be a conflict that keeps it from leaving.
-    let api: Api<Deployment> = within(&core.client, &core.namespace(&id.project)?);
     let (mark, since) = stopping_now();
     let change =
         json!({ "metadata": { "uid": live.metadata.uid, "annotations": { mark: since } } });
-    match client::merge(&api, name, &change).await {
-        Ok(set) => {
-            core.take(set, From::Answer);
+    change_seen::<Deployment>(core, id, name, &change).await
+}
+
+/// Changes some metadata of an object, among it the uid that it was seen with: one that is gone, or another one by now, is
+/// left alone.
+async fn change_seen<K: Kept>(
+    core: &Arc<Core>,
+    id: &WorkloadId,
+    name: &str,
+    change: &Value,
+) -> Result<(), EngineError> {
+    let api: Api<K> = within(&core.client, &core.namespace(&id.project)?);
+    match client::merge(&api, name, change).await {
+        Ok(object) => {
+            core.take(object, From::Answer);
             Ok(())
         }
         Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
@@ -196,7 +207,10 @@ pub(crate) async fn delete<K: Kept>(
     core.with(|state| {
         let group = state.groups.get_mut(id);
         if let Some(held) = group.and_then(|group| K::of(group).get_mut(name)) {
-            held.deleting |= held.live.meta().uid == uid;
+            let same = held.live.meta().uid == uid;
+            held.deleting |= same;
+            // Once is enough: a finalizer that holds it is not loosened by asking again.
+            held.struck |= same && end == End::Unheard;
         }
         state.publish(id);
     });
@@ -227,15 +241,7 @@ pub(crate) async fn leave(
         "labels": labels,
         "annotations": { mark: since },
     }});
-    let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
-    match client::merge(&api, name, &change).await {
-        Ok(pod) => {
-            core.take(pod, From::Answer);
-            Ok(())
-        }
-        Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
-        Err(error) => Err(engine_error(error)),
-    }
+    change_seen::<Pod>(core, id, name, &change).await
 }
 
 /// Changes something on a pod that is being deleted, so that its kubelet looks at it.
@@ -252,16 +258,8 @@ pub(crate) async fn remind(
         "uid": live.metadata.uid,
         "annotations": { REMINDED: now },
     }});
-    let api: Api<Pod> = within(&core.client, &core.namespace(&id.project)?);
-    match client::merge(&api, name, &change).await {
-        Ok(pod) => {
-            tracing::info!(pod = name, "its kubelet is reminded that it is to end");
-            core.take(pod, From::Answer);
-            Ok(())
-        }
-        Err(error) if is_missing(&error) || is_conflict(&error) => Ok(()),
-        Err(error) => Err(engine_error(error)),
-    }
+    tracing::info!(pod = name, "its kubelet is reminded that it is to end");
+    change_seen::<Pod>(core, id, name, &change).await
 }
 
 /// The uid of the wished generation's object, while it is without its furniture.

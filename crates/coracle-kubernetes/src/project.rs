@@ -1,11 +1,13 @@
 //! Projects: namespaces with what stands in them from the start.
 //!
 //! Theory of operation: a namespace is made or checked once in this process's life, and again when the watch on namespaces
-//! tells that it is gone or not ours any more, or a request finds it so. One that exists without this platform's label is somebody else's: nothing is put into it. A project is removed
-//! by removing its own objects; the namespace itself goes only when neither volumes nor other people's objects are left.
+//! tells that it is gone or not ours any more, or a request finds it so. One that exists without this platform's label is
+//! somebody else's: nothing is put into it. A project is removed by removing its own objects; the namespace itself
+//! goes only when neither volumes nor other people's objects are left.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod known;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -24,7 +26,6 @@ use kube::core::NamespaceResourceScope;
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Resource, ResourceExt as _};
 use serde_json::json;
-use tokio::sync::OwnedMutexGuard;
 
 use crate::client::{
     apply, apply_own, engine_error, foreign, ignore_missing, is_conflict, merge, within,
@@ -34,113 +35,10 @@ use crate::object::{self, NETWORK_POLICY, PULL_SECRET, QUOTA};
 use crate::orphan;
 use crate::state::Core;
 
+pub(crate) use known::Projects;
+
 /// For a namespace to be gone.
 const GONE: Duration = Duration::from_mins(2);
-
-/// What is known of projects in this process's life: of those that are there, and no others.
-#[derive(Default)]
-pub(crate) struct Projects {
-    known: Mutex<HashMap<ProjectName, Known>>,
-    /// What their images are pulled with.
-    pulls: Mutex<HashMap<ProjectName, PullCredentials>>,
-}
-
-#[derive(Default)]
-struct Known {
-    /// Held while the project is made or removed.
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// Its namespace was made or checked, and nobody has seen it go since.
-    made: bool,
-    /// It was looked there for what a former life left: once, before anything is made.
-    swept: bool,
-}
-
-impl Known {
-    fn is_worth_keeping(&self) -> bool {
-        self.made || self.swept || Arc::strong_count(&self.turn) > 1
-    }
-}
-
-impl Projects {
-    fn known(&self) -> MutexGuard<'_, HashMap<ProjectName, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The right to make or remove a project.
-    async fn turn<'a>(&'a self, project: &'a ProjectName) -> Turn<'a> {
-        let turn = Arc::clone(&self.known().entry(project.clone()).or_default().turn);
-        Turn {
-            projects: self,
-            project,
-            held: Some(turn.lock_owned().await),
-        }
-    }
-
-    /// A request says that its namespace may be gone: it is looked at again before the next thing is made there.
-    pub(crate) fn doubt(&self, project: &ProjectName) {
-        if let Some(known) = self.known().get_mut(project) {
-            known.made = false;
-        }
-    }
-
-    /// Its namespace is gone, or not ours any more.
-    pub(crate) fn forget(&self, project: &ProjectName) {
-        let mut all = self.known();
-        if let Some(known) = all.get_mut(project) {
-            (known.made, known.swept) = (false, false);
-            if !known.is_worth_keeping() {
-                all.remove(project);
-            }
-        }
-    }
-
-    /// Every namespace of ours was read: others are gone.
-    pub(crate) fn keep(&self, there: &BTreeSet<ProjectName>) {
-        let gone = |name: &&ProjectName| !there.contains(*name);
-        let gone: Vec<ProjectName> = self.known().keys().filter(gone).cloned().collect();
-        for project in gone {
-            self.forget(&project);
-        }
-    }
-
-    fn pulls(&self) -> MutexGuard<'_, HashMap<ProjectName, PullCredentials>> {
-        self.pulls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The right to make or remove a project. What is not there is forgotten in the end.
-struct Turn<'a> {
-    projects: &'a Projects,
-    project: &'a ProjectName,
-    held: Option<OwnedMutexGuard<()>>,
-}
-
-impl Turn<'_> {
-    fn with<T>(&self, f: impl FnOnce(&mut Known) -> T) -> T {
-        f(self
-            .projects
-            .known()
-            .entry(self.project.clone())
-            .or_default())
-    }
-
-    fn is_made(&self) -> bool {
-        self.with(|known| known.made)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut all = self.projects.known();
-        drop(self.held.take());
-        if all
-            .get(self.project)
-            .is_some_and(|known| !known.is_worth_keeping())
-        {
-            all.remove(self.project);
-        }
-    }
-}
 
 /// Makes sure that a project has its namespace, and says its name.
 pub(crate) async fn ensure(core: &Arc<Core>, project: &ProjectName) -> Result<String, EngineError> {

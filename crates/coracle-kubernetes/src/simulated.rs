@@ -10,6 +10,7 @@ mod path;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
@@ -21,6 +22,7 @@ use base64::prelude::BASE64_STANDARD;
 use coracle_task::Supervisor;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -46,6 +48,7 @@ pub(crate) enum Fault {
 pub(crate) struct ApiServer {
     pub(crate) address: SocketAddr,
     world: Arc<World>,
+    folder: Arc<TempDir>,
     pub(crate) supervisor: Supervisor,
 }
 
@@ -141,13 +144,14 @@ impl ApiServer {
         Self {
             address,
             world,
+            folder: Arc::new(tempfile::tempdir().unwrap()),
             supervisor,
         }
     }
 
     /// A platform on it.
     pub(crate) fn config(&self, patience: Patience) -> KubernetesConfig {
-        config_for(self.address, &self.supervisor, patience)
+        config_for(self.folder.path(), self.address, &self.supervisor, patience)
     }
 
     /// What contains `path` is answered so from now on.
@@ -194,8 +198,9 @@ impl Drop for ApiServer {
     }
 }
 
-/// A platform on the API server at an address.
+/// A platform on the API server at an address, with its kubeconfig in a folder.
 pub(crate) fn config_for(
+    folder: &Path,
     address: SocketAddr,
     supervisor: &Supervisor,
     patience: Patience,
@@ -206,7 +211,7 @@ pub(crate) fn config_for(
         "users": [{ "name": "u", "user": { "token": "t" } }],
         "contexts": [{ "name": "c", "context": { "cluster": "c", "user": "u" } }],
     });
-    let path = std::env::temp_dir().join(format!("coracle-simulated-{}", address.port()));
+    let path = folder.join("kubeconfig");
     std::fs::write(&path, config.to_string()).unwrap();
     KubernetesConfig {
         access: Access::Kubeconfig {

@@ -98,7 +98,9 @@ fn what_a_request_waits_for_is_read_off_it() {
 async fn a_server_that_accepts_and_says_nothing_is_away() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let supervisor = Supervisor::new("test");
-    let config = config_for(listener.local_addr().unwrap(), &supervisor, SHORT);
+    let folder = tempfile::tempdir().unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = config_for(folder.path(), address, &supervisor, SHORT);
     let engine = engine(config).await;
     let error = tokio::time::timeout(LONG, engine.nodes()).await.unwrap();
     assert!(is_silence(error.as_ref().unwrap_err()), "{error:?}");

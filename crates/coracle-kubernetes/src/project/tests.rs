@@ -1,5 +1,6 @@
 //! Namespaces that somebody else deletes or takes over while we remember them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
