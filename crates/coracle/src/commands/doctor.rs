@@ -27,11 +27,19 @@ const LITTLE_ROOM: u64 = 4 << 30;
 
 /// Check Docker or the cluster, ports, disk, store and registry, and say how to mend what is wrong
 ///
-/// What `coracle up` was told is remembered; what `coracle serve` is told by flags, tell doctor too.
+/// What `coracle up` was told is remembered. Where flags or variables of `coracle serve` say how the platform runs, give doctor
+/// the same ones: it takes all of them, and `coracle serve --help` describes them.
 #[derive(Debug, clap::Args)]
+#[command(mut_args(only_where))]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     platform: PlatformArgs,
+}
+
+/// Of the many flags only the one that most need: where the platform is.
+fn only_where(flag: clap::Arg) -> clap::Arg {
+    let others = flag.get_id() != "data_dir";
+    flag.hide(others)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

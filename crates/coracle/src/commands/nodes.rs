@@ -4,14 +4,16 @@ use chrono::Utc;
 use clap::Subcommand;
 use coracle_client::Client;
 use coracle_model::node::{
-    ConditionStatus, DrainMode, DrainPhase, Node, NodeDrain, NodeResources, Scheduling,
+    AddressScope, ConditionStatus, DrainMode, DrainPhase, Node, NodeDrain, NodeResources,
+    Scheduling,
 };
+use coracle_model::problem::Code;
 use futures::StreamExt as _;
 
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::output::{Format, Progress};
-use crate::table::{Cell, Table, Tone, age, bytes, word};
+use crate::table::{Cell, Table, Tone, age, bytes};
 
 /// The exit status of a command that was interrupted, as shells have it.
 const INTERRUPTED: u8 = 130;
@@ -62,6 +64,13 @@ struct DrainArgs {
 }
 
 pub(crate) async fn run(args: NodesArgs, context: &Context) -> Result {
+    done(args, context).await.map_err(|error| match error.code {
+        Some(Code::NotFound) => error.hint("`coracle nodes` lists those that there are"),
+        _ => error,
+    })
+}
+
+async fn done(args: NodesArgs, context: &Context) -> Result {
     let client = context.client()?;
     let printer = &context.printer;
     match args.action.unwrap_or(Action::List) {
@@ -198,7 +207,13 @@ fn state(node: &Node) -> Cell {
 fn table(nodes: &[Node]) -> Table {
     let mut table = Table::new(
         &[
-            "NAME", "STATE", "PODS", "CPU", "MEMORY", "RUNTIME", "REASON",
+            "NAME",
+            "STATE",
+            "PODS",
+            "CPU IN USE",
+            "MEMORY IN USE",
+            "RUNTIME",
+            "REASON",
         ],
         "no node is known yet",
     );
@@ -219,21 +234,26 @@ fn table(nodes: &[Node]) -> Table {
 
 fn cpu(has: NodeResources, used: Option<NodeResources>) -> String {
     match used {
-        Some(used) => format!("{:.1}/{:.0}", used.cpu, has.cpu),
-        None => format!("{:.0}", has.cpu),
+        Some(used) => format!("{:.1} of {:.0}", used.cpu, has.cpu),
+        None => format!("? of {:.0}", has.cpu),
     }
 }
 
 fn memory(has: NodeResources, used: Option<NodeResources>) -> String {
     match used {
-        Some(used) => format!("{}/{}", bytes(used.memory_bytes), bytes(has.memory_bytes)),
-        None => bytes(has.memory_bytes),
+        Some(used) => {
+            let (used, has) = (bytes(used.memory_bytes), bytes(has.memory_bytes));
+            format!("{used} of {has}")
+        }
+        None => format!("? of {}", bytes(has.memory_bytes)),
     }
 }
 
+/// Amounts in a line. Of processors hundredths are enough.
 fn amounts(amounts: NodeResources) -> String {
+    let processors = (amounts.cpu * 100.0).round() / 100.0;
     let mut parts = vec![
-        format!("{} processors", amounts.cpu),
+        counted(processors, "processor"),
         format!("{} memory", bytes(amounts.memory_bytes)),
     ];
     parts.extend(
@@ -241,59 +261,69 @@ fn amounts(amounts: NodeResources) -> String {
             .disk_bytes
             .map(|disk| format!("{} disk", bytes(disk))),
     );
-    parts.extend(amounts.pods.map(|pods| format!("{pods} pods")));
+    parts.extend(amounts.pods.map(|pods| counted(f64::from(pods), "pod")));
     parts.join(", ")
+}
+
+fn counted(count: f64, what: &str) -> String {
+    let plural = if (count - 1.0).abs() < f64::EPSILON {
+        ""
+    } else {
+        "s"
+    };
+    format!("{count} {what}{plural}")
+}
+
+/// What an address is called.
+const fn place(scope: AddressScope) -> &'static str {
+    match scope {
+        AddressScope::Internal => "Internal address",
+        AddressScope::External => "External address",
+        AddressScope::Hostname => "Hostname",
+    }
 }
 
 fn fields(node: &Node) -> Table {
     let status = &node.status;
     let mut table = Table::fields();
-    table.field("name", &node.metadata.name);
-    table.field("state", state(node));
-    table.field("reason", status.reason.clone().unwrap_or_default());
+    table.field("Name", &node.metadata.name);
+    table.field("State", state(node));
+    table.field("Reason", status.reason.clone().unwrap_or_default());
     if let Some(drain) = &status.drain {
-        table.field("drain", standing(drain));
+        table.field("Drain", standing(drain));
         for block in &drain.blocked_by {
             let text = format!("{}/{}: {}", block.project, block.workload, block.reason);
-            table.field("blocked by", text);
+            table.field("Blocked by", text);
         }
     }
-    table.field("roles", status.roles.join(", "));
+    table.field("Roles", status.roles.join(", "));
     for address in &status.addresses {
-        table.field(
-            &format!("{} address", word(&address.scope)),
-            &address.address,
-        );
+        table.field(place(address.scope), &address.address);
     }
     if status.addresses.is_empty() {
-        table.field("address", status.address.clone().unwrap_or_default());
+        table.field("Address", status.address.clone().unwrap_or_default());
     }
-    table.field("pods", status.pods);
-    table.field("capacity", amounts(status.capacity));
+    table.field("Pods of this platform", status.pods);
+    table.field("Capacity", amounts(status.capacity));
     table.field(
-        "for pods",
+        "Allocatable",
         status.allocatable.map(amounts).unwrap_or_default(),
     );
-    table.field("in use", status.used.map(amounts).unwrap_or_default());
-    table.field("pod subnets", status.pod_subnets.join(", "));
+    table.field("In use", status.used.map(amounts).unwrap_or_default());
+    table.field("Pod subnets", status.pod_subnets.join(", "));
     if let Some(overlay) = &status.overlay {
         let at = overlay.public_address.as_ref();
-        let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-        table.field("overlay", format!("{}{at}", overlay.back_end));
+        let at = at.map(|at| format!(", public address {at}"));
+        let at = at.unwrap_or_default();
+        table.field("Overlay network", format!("{}{at}", overlay.back_end));
     }
-    table.field("system", &status.os);
-    table.field("kernel", &status.kernel);
-    table.field("architecture", &status.architecture);
-    table.field("runtime", &status.runtime);
-    table.field("kubelet", status.kubelet.clone().unwrap_or_default());
-    let labels: Vec<String> = status
-        .labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    table.field("labels", labels.join(", "));
-    table.field("taints", status.taints.join(", "));
-    table.field("age", age(node.metadata.created, Utc::now()));
+    table.field("System", &status.os);
+    table.field("Kernel", &status.kernel);
+    table.field("Architecture", &status.architecture);
+    table.field("Runtime", &status.runtime);
+    table.field("Kubelet", status.kubelet.clone().unwrap_or_default());
+    table.field("Taints", status.taints.join(", "));
+    table.field("Age", age(node.metadata.created, Utc::now()));
     for condition in &status.conditions {
         let is = match condition.status {
             ConditionStatus::True => "yes",
@@ -301,8 +331,11 @@ fn fields(node: &Node) -> Table {
             ConditionStatus::Unknown => "unknown",
         };
         let why = condition.message.as_ref().or(condition.reason.as_ref());
-        let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-        table.field(&condition.kind, format!("{is}{why}"));
+        let why = why.map(|why| format!(", {why}")).unwrap_or_default();
+        table.field("Condition", format!("{}: {is}{why}", condition.kind));
+    }
+    for (key, value) in &status.labels {
+        table.field("Label", format!("{key}={value}"));
     }
     table
 }
@@ -344,7 +377,7 @@ mod tests {
         let shown = plain(&table(&[node(drain("blocked", 1))]));
         assert!(shown.contains("ready, drain blocked"), "{shown}");
         let shown = plain(&fields(&node(drain("moving", 2))));
-        assert!(shown.contains("blocked by:"), "{shown}");
+        assert!(shown.contains("Blocked by:"), "{shown}");
     }
 
     #[test]
@@ -362,15 +395,15 @@ mod tests {
             "not ready, cordoned",
             "no power",
             "control-plane",
-            "internal address:",
+            "Internal address:",
             "1.5 processors",
             "110 pods",
             "10.42.0.0/24",
-            "vxlan at 192.0.2.1",
+            "vxlan, public address 192.0.2.1",
             "v1.33.1",
             "zone=x",
             "a=b:NoSchedule",
-            "unknown: it does not tell",
+            "DiskPressure: unknown, it does not tell",
         ] {
             assert!(shown.contains(text), "{text} is not in:\n{shown}");
         }
