@@ -73,7 +73,7 @@ impl Stream {
     }
 
     /// What the platform says last, and the code that it closes with.
-    pub(crate) async fn to_the_end(&mut self) -> (Value, u16) {
+    pub(crate) async fn last_words(&mut self) -> (Value, u16) {
         let mut said = Value::Null;
         loop {
             match self.next().await {
@@ -103,7 +103,7 @@ async fn bytes_go_both_ways_and_each_direction_ends_by_itself() {
     stream.send(b"last").await;
     stream.say(&json!({"end": true})).await;
     assert_eq!(stream.bytes(4).await, b"last");
-    assert_eq!(stream.to_the_end().await, (json!({"end": true}), 1000));
+    assert_eq!(stream.last_words().await, (json!({"end": true}), 1000));
 
     // The pod ends first: a web server answers and closes.
     platform.run_pod("default", None, "web").await;
@@ -119,7 +119,7 @@ async fn bytes_go_both_ways_and_each_direction_ends_by_itself() {
         }
     }
     stream.say(&json!({"end": true})).await;
-    assert_eq!(stream.to_the_end().await.1, 1000);
+    assert_eq!(stream.last_words().await.1, 1000);
 }
 
 #[tokio::test]
@@ -245,11 +245,11 @@ async fn connections_are_bounded_and_end_when_nothing_is_sent() {
     let _second = connect().await.unwrap();
     let (status, problem) = connect().await.err().expect("a refusal");
     assert_eq!((status, &problem["code"]), (429, &json!("rate_limited")));
-    let (told, code) = first.to_the_end().await;
+    let (told, code) = first.last_words().await;
     assert_eq!((&told["problem"]["code"], code), (&json!("idle"), 1008));
     drop(first);
     let free = async { while connect().await.is_err() {} };
-    soon("a place that was given back", free).await;
+    Box::pin(soon("a place that was given back", free)).await;
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn a_connection_to_a_pod_ends_with_the_credentials_and_says_so() {
         stream.send(b"still here").await;
         assert_eq!(stream.bytes(10).await, b"still here");
         end().await;
-        let (told, code) = stream.to_the_end().await;
+        let (told, code) = stream.last_words().await;
         assert_eq!(told["problem"]["code"], "unauthenticated", "{what}");
         assert_eq!(code, 1008);
     }
