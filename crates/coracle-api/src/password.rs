@@ -39,32 +39,33 @@ pub async fn hash_password(password: Secret) -> Result<String, PasswordError> {
     if !LENGTH.contains(&password.expose().len()) {
         return Err(PasswordError::Length);
     }
-    let _permit = AT_ONCE
-        .acquire()
-        .await
-        .map_err(|_closed| PasswordError::Hash)?;
-    tokio::task::spawn_blocking(move || {
-        Argon2::default()
-            .hash_password(password.expose().as_bytes())
-            .map(|hash| hash.to_string())
-            .map_err(|_opaque| PasswordError::Hash)
-    })
-    .await
-    .map_err(|_panic| PasswordError::Hash)?
+    let derive = move || Argon2::default().hash_password(password.expose().as_bytes());
+    match in_turn(derive).await {
+        Some(Ok(hash)) => Ok(hash.to_string()),
+        Some(Err(_)) | None => Err(PasswordError::Hash),
+    }
+}
+
+/// The answer of what takes the memory of a hash, on a blocking thread, [`AT_ONCE`] at most; nothing when it panicked.
+/// Its turn goes along with the work: who hangs up does not end the one, and so does not free the other.
+async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let turn = AT_ONCE.acquire().await.ok()?;
+    let done = tokio::task::spawn_blocking(move || {
+        let answer = work();
+        drop(turn);
+        answer
+    });
+    done.await.ok()
 }
 
 /// Is it the password of this hash? Without a hash (no such user), and with one that no password has (a user who was imported
 /// and got none yet), it takes as long and is not.
 pub(crate) async fn verify_password(password: Secret, hash: Option<String>) -> bool {
-    let Ok(_permit) = AT_ONCE.acquire().await else {
-        return false;
-    };
     let derive = |password: &[u8], hash: &PasswordHash| {
         Argon2::default().verify_password(password, hash).is_ok()
     };
-    let checked =
-        tokio::task::spawn_blocking(move || is_password(&password, hash.as_deref(), derive));
-    checked.await.unwrap_or(false)
+    let check = move || is_password(&password, hash.as_deref(), derive);
+    in_turn(check).await.unwrap_or(false)
 }
 
 /// Asks `derive`, which is what takes time, once, whatever the hash is.
@@ -91,6 +92,26 @@ fn is_password(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_hangs_up_keeps_the_turn_until_the_work_is_done() {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let before = AT_ONCE.available_permits();
+        {
+            let work = std::pin::pin!(in_turn(move || {
+                begun.send(()).unwrap();
+                ends.recv().unwrap();
+            }));
+            tokio::select! {
+                _ = work => unreachable!("it was not told to end"),
+                begun = has_begun => begun.unwrap(),
+            }
+        }
+        assert!(AT_ONCE.available_permits() < before);
+        end.send(()).unwrap();
+        let _free = AT_ONCE.acquire_many(2).await.unwrap();
+    }
 
     #[tokio::test]
     async fn every_login_derives_once_and_as_much() {
