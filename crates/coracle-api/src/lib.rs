@@ -59,5 +59,5 @@ pub use password::{PasswordError, hash_password};
 pub use registry_access::RegistryAccess;
 pub use server::{ServeError, serve, serve_registry, serve_within};
 pub use state::{ApiState, StatusSource};
-pub use user::{FirstAdmin, FirstPassword, ensure_admin};
+pub use user::{FirstAdmin, ensure_admin};
 pub use waiting::{Awaited, Reason, serve_waiting};

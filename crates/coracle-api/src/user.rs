@@ -1,7 +1,6 @@
 //! Users.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -182,50 +181,43 @@ pub(crate) async fn set_password(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Where the first administrator's password comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FirstPassword {
-    /// Somebody chose it.
-    Given(Secret),
-    /// It is made up, and kept in this file until somebody was shown it.
-    MadeUp(PathBuf),
-}
-
 /// What [`ensure_admin`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstAdmin {
     /// There were users.
     AlreadyThere,
-    /// It made the administrator.
+    /// It made the administrator, with the password that was given.
     Made,
+    /// It made the administrator, with a password that is in the file.
+    MadeUp,
 }
 
-/// Makes the first administrator, `admin`, unless there is a user already. A password that is made up is in its file before
-/// the user is there: what was cut off in between is done anew, and there is never a user whose password nobody knows.
+/// Makes the first administrator, `admin`, unless there is a user already, with the password that is `given` or with one that is
+/// made up. That is in `file` before the user is there: what was cut off in between is done anew, and there is never a user
+/// whose password nobody knows. What is in the file and is not the password goes.
 ///
 /// # Errors
 /// [`OperationError::Invalid`] for a given password that is too short, [`OperationError::Io`] when the file cannot be written.
 pub async fn ensure_admin(
     control: &Control,
-    password: FirstPassword,
+    given: Option<Secret>,
+    file: &std::path::Path,
 ) -> Result<FirstAdmin, OperationError> {
     let name = UserName::new("admin")?;
     if !control.users().await?.is_empty() {
-        if let FirstPassword::MadeUp(file) = &password {
-            remove_outdated(control, &name, file).await?;
-        }
+        remove_outdated(control, &name, file).await?;
         return Ok(FirstAdmin::AlreadyThere);
     }
-    let (chosen, file) = match password {
-        FirstPassword::Given(chosen) => (chosen, None),
+    let (password, made) = match given {
+        Some(given) => (given, FirstAdmin::Made),
         // 80 bits, easy to type.
-        FirstPassword::MadeUp(file) => (Secret::new(readable(&new_uid())), Some(file)),
+        None => (Secret::new(readable(&new_uid())), FirstAdmin::MadeUp),
     };
-    let hash = hash_password(chosen.clone())
+    let hash = hash_password(password.clone())
         .await
         .map_err(|error| OperationError::invalid("CORACLE_ADMIN_PASSWORD", error.to_string()))?;
-    if let Some(file) = &file {
-        write_private(file, chosen.expose().as_bytes()).map_err(|source| OperationError::Io {
+    if made == FirstAdmin::MadeUp {
+        write_private(file, password.expose().as_bytes()).map_err(|source| OperationError::Io {
             what: "the file for the administrator's first password cannot be written",
             source,
         })?;
@@ -235,20 +227,17 @@ pub async fn ensure_admin(
         projects: ProjectScope::All,
     };
     let actor = Actor::Platform("first start");
-    match control
-        .create_user(&name, spec, &Credential { hash }, &actor)
-        .await
-    {
-        Ok(_) => Ok(FirstAdmin::Made),
-        Err(OperationError::AlreadyExists { .. }) => {
-            // Another control plane made it, with another password.
-            if let Some(file) = &file {
-                remove_outdated(control, &name, file).await?;
-            }
-            Ok(FirstAdmin::AlreadyThere)
-        }
-        Err(error) => Err(error),
+    let credential = Credential { hash };
+    let made = match control.create_user(&name, spec, &credential, &actor).await {
+        Ok(_) => made,
+        // Another control plane made it, with another password.
+        Err(OperationError::AlreadyExists { .. }) => FirstAdmin::AlreadyThere,
+        Err(error) => return Err(error),
+    };
+    if made != FirstAdmin::MadeUp {
+        remove_outdated(control, &name, file).await?;
     }
+    Ok(made)
 }
 
 /// Removes the file when what is in it is not the administrator's password (any more).

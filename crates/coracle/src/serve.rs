@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_api::{
-    ApiState, Authentication, Awaited, BuildTags, FirstAdmin, FirstPassword, PlatformCredential,
-    RegistryAccess,
+    ApiState, Authentication, Awaited, BuildTags, FirstAdmin, PlatformCredential, RegistryAccess,
 };
 use coracle_control::Control;
 use coracle_control::objects::Objects;
@@ -411,15 +410,11 @@ fn control_settings(
 /// started the platform in a file of their own: a log is read by too many.
 async fn ensure_admin(data: &DataDir, control: &Control) -> Result<(), NotOpen> {
     let path = data.first_password();
-    let password = match env_vars::read(env_vars::ADMIN_PASSWORD) {
-        Some(given) => FirstPassword::Given(Secret::new(given)),
-        None => FirstPassword::MadeUp(path.clone()),
-    };
-    let made_up = matches!(password, FirstPassword::MadeUp(_));
-    let admin = coracle_api::ensure_admin(control, password)
+    let given = env_vars::read(env_vars::ADMIN_PASSWORD).map(Secret::new);
+    let admin = coracle_api::ensure_admin(control, given, &path)
         .await
         .map_err(|error| NotOpen::of_operation("the administrator cannot be made", &error))?;
-    if made_up && admin == FirstAdmin::Made {
+    if admin == FirstAdmin::MadeUp {
         tracing::info!(
             file = %path.display(),
             "the first password of user admin is in this file: read it, then delete it"

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use coracle_api::{FirstAdmin, FirstPassword, ensure_admin, hash_password};
+use coracle_api::{FirstAdmin, ensure_admin, hash_password};
 use coracle_control::journal::Actor;
 use coracle_control::user::Credential;
 use coracle_model::env::Secret;
@@ -223,20 +223,16 @@ async fn a_new_password_ends_all_sessions() {
 async fn the_first_administrator_is_made_once() {
     let platform = Platform::new().await;
     let file = platform.data.join("run/first-password");
-    let made_up = FirstPassword::MadeUp(file.clone());
-    let made = ensure_admin(&platform.control, made_up.clone()).await;
-    assert_eq!(made.unwrap(), FirstAdmin::Made);
+    let made = ensure_admin(&platform.control, None, &file).await;
+    assert_eq!(made.unwrap(), FirstAdmin::MadeUp);
     let mode = std::fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let password = std::fs::read_to_string(&file).unwrap();
     let session = secret(&log_in(&platform, "admin", &password).await);
     let admin = platform.bearing(&session);
     assert_eq!(admin.get("session").await.ok(200)["role"], "admin");
-    for again in [
-        made_up.clone(),
-        FirstPassword::Given(Secret::new("something else")),
-    ] {
-        let again = ensure_admin(&platform.control, again).await;
+    for given in [None, Some(Secret::new("something else"))] {
+        let again = ensure_admin(&platform.control, given, &file).await;
         assert_eq!(again.unwrap(), FirstAdmin::AlreadyThere);
     }
     log_in(&platform, "admin", "something else")
@@ -246,7 +242,8 @@ async fn the_first_administrator_is_made_once() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), password);
     let change = json!({"password": "another one", "current": password});
     admin.put("users/admin/password", &change).await.ok(204);
-    ensure_admin(&platform.control, made_up).await.unwrap();
+    let again = ensure_admin(&platform.control, None, &file).await;
+    again.unwrap();
     assert!(!file.exists());
 }
 
@@ -261,14 +258,14 @@ async fn a_first_start_that_is_cut_off_anywhere_leaves_no_administrator_without_
         })
         .await;
         let file = platform.data.join("run/first-password");
-        let made_up = FirstPassword::MadeUp(file.clone());
         budget.set(writes);
-        let first = ensure_admin(&platform.control, made_up.clone()).await;
+        let first = ensure_admin(&platform.control, None, &file).await;
         let spent = budget.is_spent();
         budget.lift();
         cut_off += usize::from(first.is_err());
         // The process that was cut off starts again.
-        ensure_admin(&platform.control, made_up).await.unwrap();
+        let again = ensure_admin(&platform.control, None, &file).await;
+        again.unwrap();
         let password = std::fs::read_to_string(&file).unwrap();
         secret(&log_in(&platform, "admin", &password).await);
         if !spent {
@@ -280,29 +277,36 @@ async fn a_first_start_that_is_cut_off_anywhere_leaves_no_administrator_without_
     let platform = Platform::new().await;
     std::fs::write(platform.data.join("run"), "no folder").unwrap();
     let file = platform.data.join("run/first-password");
-    let failed = ensure_admin(&platform.control, FirstPassword::MadeUp(file)).await;
+    let failed = ensure_admin(&platform.control, None, &file).await;
     failed.unwrap_err();
     assert_eq!(platform.control.users().await.unwrap(), []);
+    // The next start is told a password: what was made up for the one that was cut off is not shown to anybody.
+    let platform = Platform::new().await;
+    let file = platform.data.join("first-password");
+    std::fs::write(&file, "of a start that was cut off").unwrap();
+    let given = Secret::new(PASSWORD);
+    let made = ensure_admin(&platform.control, Some(given), &file).await;
+    assert_eq!(made.unwrap(), FirstAdmin::Made);
+    assert!(!file.exists());
+    secret(&log_in(&platform, "admin", PASSWORD).await);
 }
 
 #[tokio::test]
 async fn of_two_control_planes_that_start_at_once_one_has_the_first_password() {
     let platform = Platform::new().await;
     let files = ["one", "two"].map(|name| platform.data.join(name));
-    let start = |file: &std::path::PathBuf| {
-        ensure_admin(&platform.control, FirstPassword::MadeUp(file.clone()))
-    };
-    let (one, two) = tokio::join!(start(&files[0]), start(&files[1]));
+    let start = |n: usize| ensure_admin(&platform.control, None, &files[n]);
+    let (one, two) = tokio::join!(start(0), start(1));
     let made = [one.unwrap(), two.unwrap()];
     let kept = files.each_ref().map(|file| file.exists());
-    assert_eq!(made.map(|made| made == FirstAdmin::Made), kept);
+    assert_eq!(made.map(|made| made == FirstAdmin::MadeUp), kept);
     let kept: Vec<_> = files.iter().filter(|file| file.exists()).collect();
     assert_eq!(kept.len(), 1);
     let password = std::fs::read_to_string(kept[0]).unwrap();
     secret(&log_in(&platform, "admin", &password).await);
     // What a kill left of the other goes at its next start.
-    let left = &files[usize::from(made[0] == FirstAdmin::Made)];
-    std::fs::write(left, "a password of nobody").unwrap();
-    start(left).await.unwrap();
-    assert!(!left.exists());
+    let other = usize::from(made[0] == FirstAdmin::MadeUp);
+    std::fs::write(&files[other], "a password of nobody").unwrap();
+    start(other).await.unwrap();
+    assert!(!files[other].exists());
 }
