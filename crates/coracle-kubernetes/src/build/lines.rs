@@ -131,7 +131,7 @@ impl Source<'_> {
     pub(super) async fn rest(&self, told: &mut Told, telling: &mut Telling<'_>) {
         for _ in 0..TRIES {
             let error = match self.open(Reading::Whole, *told).await {
-                Ok(log) => match (Each { log, told, telling }).to_the_end().await {
+                Ok(log) => match (Each { log, told, telling }).finish().await {
                     Ok(()) => return,
                     Err(error) => error,
                 },
@@ -189,7 +189,7 @@ impl<R: AsyncBufRead + Unpin + Send> Each<'_, '_, R> {
     }
 
     /// Tells all that there is.
-    async fn to_the_end(mut self) -> Result<(), EngineError> {
+    async fn finish(mut self) -> Result<(), EngineError> {
         let (from, mut again) = (*self.told, 0);
         loop {
             match tokio::time::timeout(LEFT, self.log.line()).await {
@@ -261,7 +261,7 @@ mod tests {
                             let never = std::pin::pin!(std::future::pending::<()>());
                             assert_eq!(each.until(never).await, None);
                         }
-                        None => each.to_the_end().await.unwrap(),
+                        None => each.finish().await.unwrap(),
                     }
                 });
             }
