@@ -111,7 +111,7 @@ fn at(entries: &Entries, begin: &str) -> usize {
 }
 
 /// The files with one text for another in that file.
-fn with(good: &Entries, path: &str, from: &str, to: &str) -> Entries {
+pub(crate) fn with(good: &Entries, path: &str, from: &str, to: &str) -> Entries {
     let mut entries = good.clone();
     let i = at(&entries, path);
     let text = String::from_utf8(entries[i].1.clone()).unwrap();

@@ -9,25 +9,13 @@ use serde_json::Value;
 use crate::archive::{
     Entries, PASSPHRASE, archive, entries, export, import, packed, report, sealed_with, shop,
 };
+use crate::import::with;
 use crate::support::{As, Platform, app, files, project};
 
 /// What an import must leave as it is.
 async fn untouched(platform: &Platform) -> (u64, Vec<String>) {
     let revision = platform.control.objects.store().revision().await.unwrap();
     (revision, files(&platform.data.join("registry/blobs")))
-}
-
-/// One text for another in a file.
-fn with(good: &Entries, file: &str, from: &str, to: &str) -> Entries {
-    let mut entries = good.clone();
-    let (_, content) = entries
-        .iter_mut()
-        .find(|(path, _)| path.starts_with(file))
-        .unwrap();
-    let text = String::from_utf8(content.clone()).unwrap();
-    assert!(text.contains(from), "{file} {from}: {text}");
-    *content = text.replace(from, to).into_bytes();
-    entries
 }
 
 /// The last file, which vouches for the others, of one archive behind the others of another.

@@ -19,6 +19,7 @@ use futures::{StreamExt as _, stream};
 use tokio::io::AsyncReadExt as _;
 
 use super::passphrase::{self, PassphraseArgs};
+use super::terminal::confirm;
 use crate::context::Context;
 use crate::error::{CliError, Result};
 use crate::output::Progress;
@@ -72,7 +73,7 @@ pub(crate) async fn run(args: ImportArgs, context: &Context) -> Result {
         check: args.check,
     };
     let archive = Archive::open(&args).await?;
-    let secret = passphrase(&archive, &args.passphrase, context).await?;
+    let secret = passphrase(&archive, &args, context).await?;
     let mut progress = context.printer.progress("importing");
     let lines = send(&client, query, secret.as_ref(), archive, &progress).await?;
     let followed = follow(lines, &mut progress).await;
@@ -160,7 +161,7 @@ impl Archive {
 /// The passphrase of the archive, where it was made with one. A wrong one is told here.
 async fn passphrase(
     archive: &Archive,
-    args: &PassphraseArgs,
+    args: &ImportArgs,
     context: &Context,
 ) -> Result<Option<Secret>> {
     let shown = &archive.shown;
@@ -170,7 +171,7 @@ async fn passphrase(
         .await
         .map_err(|error| CliError::caused(&shown, &error))?
         .map_err(refused)?;
-    let (parameters, secret) = match (header.seal, args.given()?) {
+    let (parameters, secret) = match (header.seal, args.passphrase.given()?) {
         (Some(parameters), Some(given)) => (parameters, given),
         (Some(parameters), None) if passphrase::can_ask() => {
             (parameters, passphrase::ask(context)?)
@@ -191,6 +192,10 @@ async fn passphrase(
             context.printer.note(&format!(
                 "note: nobody vouches for {shown}: it was made without a passphrase, and whoever had it may have changed what is in it"
             ))?;
+            // Somebody who was about to be asked for a passphrase must not take its absence for nothing.
+            if !args.check && passphrase::can_ask() {
+                confirm(context, "Import it all the same?")?;
+            }
             return Ok(None);
         }
     };
