@@ -101,6 +101,22 @@ pub(crate) async fn ask_registry(
     }
 }
 
+/// Says which image its registry has under a reference, if any. A registry that cannot be asked is an error that passes.
+pub(crate) async fn in_registry(
+    core: &Core,
+    image: &ImageRef,
+    credentials: Option<&RegistryCredentials>,
+) -> Result<Option<ImageInfo>, EngineError> {
+    match question(core, image, credentials).ask().await {
+        Ok(found) => told(found, image).map(Some),
+        Err(Trouble::No(_)) => Ok(None),
+        Err(Trouble::Away(reason)) => Err(EngineError::Failed {
+            message: format!("the registry does not say whether it has {image}: {reason}"),
+            source: None,
+        }),
+    }
+}
+
 /// Says which image a reference is exactly.
 pub(crate) async fn resolve(
     core: &Arc<Core>,

@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Half,
     /// A watch begins, and tells nothing and never ends.
     Mute,
+    /// As in a namespace that is on its way out.
+    Ending,
 }
 
 /// The simulated server.
@@ -369,6 +371,10 @@ async fn serve(State(world): State<Arc<World>>, request: Request) -> Response {
     let nothing = futures::stream::pending::<Result<Bytes, Infallible>>();
     match fault {
         Some(Fault::Silence) => std::future::pending().await,
+        Some(Fault::Ending) => {
+            let why = "unable to create new content in namespace n because it is being terminated";
+            return status(StatusCode::FORBIDDEN, "Forbidden", why);
+        }
         Some(Fault::Mute) => return Body::from_stream(nothing).into_response(),
         Some(Fault::Half) => {
             let half = futures::stream::iter([Ok(Bytes::from_static(b"{\"kind\":"))]);

@@ -1,16 +1,16 @@
 //! From the wish for a build to its Job and the Secret that belongs to it: as they are, or made.
 //!
 //! Theory of operation: what goes wrong for a moment (an API server that is away or busy, a Job that is still on its way out)
-//! is tried again for a bounded time, or a control plane that takes over in a bad moment would end a build that goes well. The
-//! Secret is made before the Job and goes with it. What belonged to a Job before is never used again: the cluster
+//! is tried again for a bounded time, or a control plane that takes over in a bad moment would end a build that goes well. No
+//! Job is made of a build whose image is in the registry already. The Secret is made before the Job and goes with it. What belonged to a Job before is never used again: the cluster
 //! removes it whenever it gets to that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use coracle_engine::EngineError;
 use coracle_engine::build::BuildRequest;
+use coracle_engine::{EngineError, ImageInfo};
 use coracle_model::env::Secret as Hidden;
 use coracle_task::Backoff;
 use k8s_openapi::api::batch::v1::Job;
@@ -25,9 +25,10 @@ use tokio::time::Instant;
 
 use super::config::BuildConfig;
 use super::end::{delete, is_of_build};
-use super::{failed, object};
+use super::{Held, failed, object};
 use crate::client::{apply, apply_own, engine_error, foreign, own, within};
-use crate::facts::{MANAGER, is_ours};
+use crate::facts::{MANAGER, annotation, is_ours};
+use crate::image;
 use crate::state::Core;
 
 /// For a Job to be made or found, with all tries. An API server that is replaced is back before.
@@ -37,20 +38,17 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Bytes of a ticket before they are written as text.
 const TICKET_BYTES: usize = 32;
 
-/// What is known of the Job of a build.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    /// Nothing: none was found, none was asked for.
-    Nothing,
-    /// One was asked for, and what came of that is not known.
-    Asked,
-    /// The one with this uid.
-    Job(String),
+/// What a build goes on with.
+pub(super) enum Begun {
+    /// Its Job, and the ticket for its source.
+    Job(Job, Hidden),
+    /// Nothing is left to do: the registry has its image.
+    Pushed(ImageInfo),
 }
 
 /// What a try brought.
 enum Try {
-    Begun(Box<(Job, Hidden)>),
+    Begun(Box<Begun>),
     /// What is in the way is going.
     Going,
 }
@@ -87,8 +85,8 @@ impl<'a> Begin<'a> {
         self.held
     }
 
-    /// The Job and its ticket: as they are, unless it is the one that is `over`, or made.
-    pub(super) async fn job(&mut self, over: Option<&str>) -> Result<(Job, Hidden), EngineError> {
+    /// The Job and its ticket: as they are, unless it is the one that is `over`, or made, unless the image is there.
+    pub(super) async fn job(&mut self, over: Option<&str>) -> Result<Begun, EngineError> {
         let deadline = Instant::now() + BEGIN;
         let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
         loop {
@@ -96,12 +94,14 @@ impl<'a> Begin<'a> {
             let error = match tried {
                 Ok(Ok(Try::Begun(begun))) => return Ok(*begun),
                 Ok(Ok(Try::Going)) => failed("the job of a build before does not go"),
-                Ok(Err(error)) if !error.is_passing() => return Err(error),
                 Ok(Err(error)) => error,
                 Err(_elapsed) => failed("the cluster does not answer"),
             };
             // Perhaps because somebody removed the namespace.
             self.core.builds_made.store(false, Ordering::Relaxed);
+            if !(error.is_passing() || is_namespace_ending(&error)) {
+                return Err(error);
+            }
             let pause = pauses.next_delay();
             if Instant::now() + pause >= deadline {
                 return Err(error);
@@ -116,6 +116,14 @@ impl<'a> Begin<'a> {
         if let Some(job) = self.jobs.get_opt(&self.name).await.map_err(engine_error)? {
             return self.found(job, over).await;
         }
+        // Nobody else pushes under this name: a life before came that far, and only its word got lost.
+        let request = self.request;
+        let there =
+            image::in_registry(self.core, &request.push, request.credentials.as_ref()).await?;
+        if let Some(image) = there {
+            tracing::info!(job = self.name, "the image of a build is pushed already");
+            return Ok(Try::Begun(Box::new(Begun::Pushed(image))));
+        }
         let Some((ticket, secret)) = self.secret().await? else {
             return Ok(Try::Going);
         };
@@ -124,7 +132,7 @@ impl<'a> Begin<'a> {
         let job = create(&self.jobs, wish).await?;
         self.held = Held::Job(job.uid().unwrap_or_default());
         self.give(&secret, &job).await?;
-        Ok(Try::Begun(Box::new((job, ticket))))
+        Ok(Try::Begun(Box::new(Begun::Job(job, ticket))))
     }
 
     /// There is a Job.
@@ -134,7 +142,10 @@ impl<'a> Begin<'a> {
         }
         let uid = job.uid().unwrap_or_default();
         self.held = Held::Job(uid.clone());
-        if job.metadata.deletion_timestamp.is_none() && over != Some(uid.as_str()) {
+        // A release before may have had it push elsewhere, where nobody looks.
+        let pushes = annotation(&job.metadata, object::IMAGE) == Some(self.request.push.as_str());
+        let goes_on = job.metadata.deletion_timestamp.is_none() && over != Some(uid.as_str());
+        if goes_on && pushes {
             let secret = self.secrets.get_opt(&self.name).await;
             let secret = secret.map_err(engine_error)?;
             let mine = |secret: &Secret| {
@@ -146,10 +157,10 @@ impl<'a> Begin<'a> {
             {
                 self.give(&secret, &job).await?;
                 tracing::info!(job = self.name, "a build goes on");
-                return Ok(Try::Begun(Box::new((job, ticket))));
+                return Ok(Try::Begun(Box::new(Begun::Job(job, ticket))));
             }
         }
-        // Over, on its way out, or without what it needs.
+        // Over, on its way out, for another name, or without what it needs.
         delete(&self.jobs, &job.metadata).await?;
         Ok(Try::Going)
     }
@@ -188,6 +199,11 @@ impl<'a> Begin<'a> {
     }
 }
 
+/// Does an answer say that the namespace is on its way out? It is made again when it is gone.
+fn is_namespace_ending(error: &EngineError) -> bool {
+    matches!(error, EngineError::Refused(words) if words.contains("being terminated"))
+}
+
 fn ticket(secret: &Secret) -> Option<Hidden> {
     let bytes = secret.data.as_ref()?.get(object::TICKET)?;
     String::from_utf8(bytes.0.clone()).ok().map(Hidden::new)
@@ -219,6 +235,11 @@ async fn ensure_namespace(core: &Arc<Core>, config: &BuildConfig) -> Result<(), 
     match namespaces.get_opt(name).await.map_err(engine_error)? {
         Some(found) if !is_ours(&found.metadata, platform) => {
             return Err(foreign::<Namespace>(None, name));
+        }
+        Some(found) if found.metadata.deletion_timestamp.is_some() => {
+            return Err(failed(format!(
+                "namespace {name} is being deleted, and is made again when it is gone: see its conditions"
+            )));
         }
         Some(_) => {}
         None => {

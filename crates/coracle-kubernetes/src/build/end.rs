@@ -19,9 +19,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::begin::Held;
 use super::config::BuildConfig;
-use super::{Asked, asked, configured, object};
+use super::{Asked, Held, asked, configured, object};
 use crate::client::{engine_error, ignore_missing, is_conflict, within};
 use crate::facts::{PLATFORM, is_ours, label};
 use crate::state::Core;

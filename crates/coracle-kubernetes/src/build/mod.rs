@@ -25,14 +25,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use coracle_engine::EngineError;
 use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage};
 use coracle_engine::desk::LaidSource;
+use coracle_engine::{EngineError, ImageInfo};
 use kube::ResourceExt as _;
 
 use crate::image;
 use crate::state::Core;
-use begin::Begin;
+use begin::{Begin, Begun};
 use config::BuildConfig;
 use follow::{Followed, Follower, Restarts};
 
@@ -48,6 +48,17 @@ fn configured(core: &Core) -> Result<&BuildConfig, EngineError> {
     build.ok_or(EngineError::Unsupported(
         "builds on the cluster are not set up: --build-source-image, --build-control and --build-registry do that",
     ))
+}
+
+/// What is known of the Job of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    /// Nothing: none was found, none was asked for.
+    Nothing,
+    /// One was asked for, and what came of that is not known.
+    Asked,
+    /// The one with this uid.
+    Job(String),
 }
 
 fn failed(message: impl Into<String>) -> EngineError {
@@ -118,7 +129,10 @@ async fn work(
     let mut restarts = Restarts::default();
     let mut over = None;
     loop {
-        let (job, ticket) = begin.job(over.as_deref()).await?;
+        let (job, ticket) = match begin.job(over.as_deref()).await? {
+            Begun::Job(job, ticket) => (job, ticket),
+            Begun::Pushed(image) => return Ok(built(image)),
+        };
         let laid = config.desk.lay_out(&ticket, source.clone());
         let follower = Follower {
             core,
@@ -143,16 +157,18 @@ async fn pushed(core: &Core, request: &BuildRequest) -> Result<BuiltImage, Engin
     loop {
         let found = image::ask_registry(core, &request.push, request.credentials.as_ref()).await;
         match found {
-            Ok(found) => {
-                return Ok(BuiltImage {
-                    reference: found.pinned,
-                    ports: found.ports,
-                });
-            }
+            Ok(found) => return Ok(built(found)),
             Err(error) if tries == ASKED => return Err(error),
             Err(error) => tracing::debug!(%error, "the registry has no image of a build yet"),
         }
         tries += 1;
         tokio::time::sleep(ASKED_AGAIN).await;
+    }
+}
+
+fn built(image: ImageInfo) -> BuiltImage {
+    BuiltImage {
+        reference: image.pinned,
+        ports: image.ports,
     }
 }

@@ -25,8 +25,8 @@ use crate::facts::{MANAGED_BY, MANAGER, PLATFORM};
 
 /// The build's id, cut to a label's length.
 pub(crate) const BUILD: &str = "coracle.io/build";
-/// Where the image goes, for people with `kubectl`.
-const IMAGE: &str = "coracle.io/image";
+/// Where the image goes.
+pub(super) const IMAGE: &str = "coracle.io/image";
 /// On the builds' namespace.
 const BUILDS: &str = "coracle.io/builds";
 /// The key of the ticket in a build's Secret.

@@ -1,8 +1,10 @@
 //! Builds on a simulated API server, where the test is the cluster: Jobs get pods, pods run and are lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::response::IntoResponse as _;
 use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage};
 use coracle_engine::{ContextDesk, Engine as _, EngineError};
 use coracle_model::name::ImageRef;
@@ -28,6 +30,8 @@ struct Ground {
     engine: Mutex<Arc<KubernetesEngine>>,
     desk: ContextDesk,
     push: ImageRef,
+    /// Does the registry have what is pushed?
+    pushed: Arc<AtomicBool>,
 }
 
 type Building = JoinHandle<(Result<BuiltImage, EngineError>, Vec<String>)>;
@@ -35,7 +39,8 @@ type Building = JoinHandle<(Result<BuiltImage, EngineError>, Vec<String>)>;
 impl Ground {
     async fn new() -> Self {
         let server = ApiServer::start(Release::Old).await;
-        let registry = registry(&server).await;
+        let pushed = Arc::<AtomicBool>::default();
+        let registry = registry(&server, &pushed).await;
         let desk = ContextDesk::default();
         let engine = engine(&server, &desk).await;
         let push = ImageRef::new(format!("{registry}/shop/web:b1")).unwrap();
@@ -44,6 +49,7 @@ impl Ground {
             engine: Mutex::new(engine),
             desk,
             push,
+            pushed,
         }
     }
 
@@ -103,6 +109,7 @@ impl Ground {
     fn pod(&self, job: &Value, name: &str) -> Pod<'_> {
         let pod = Pod {
             server: &self.server,
+            pushed: &self.pushed,
             path: format!("/api/v1/namespaces/builds-coracle/pods/{name}"),
         };
         pod.put(json!({ "metadata": {
@@ -141,14 +148,18 @@ async fn engine(server: &ApiServer, desk: &ContextDesk) -> Arc<KubernetesEngine>
     KubernetesEngine::connect(config).await.unwrap()
 }
 
-/// One that has every image.
-async fn registry(server: &ApiServer) -> std::net::SocketAddr {
+/// One that has every image once one is pushed.
+async fn registry(server: &ApiServer, pushed: &Arc<AtomicBool>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let digest = format!("sha256:{}", "a".repeat(64));
+    let pushed = Arc::clone(pushed);
     let answer = move |uri: axum::http::Uri| {
-        let digest = digest.clone();
+        let (digest, pushed) = (digest.clone(), pushed.load(Ordering::Relaxed));
         async move {
+            if !pushed {
+                return axum::http::StatusCode::NOT_FOUND.into_response();
+            }
             let body = match uri.path().contains("/manifests/") {
                 true => json!({
                     "schemaVersion": 2,
@@ -159,7 +170,7 @@ async fn registry(server: &ApiServer) -> std::net::SocketAddr {
             };
             let media = "application/vnd.oci.image.manifest.v1+json".to_owned();
             let headers = [("docker-content-digest", digest), ("content-type", media)];
-            (headers, body.to_string())
+            (headers, body.to_string()).into_response()
         }
     };
     let router = axum::Router::new().fallback(answer);
@@ -171,6 +182,7 @@ async fn registry(server: &ApiServer) -> std::net::SocketAddr {
 
 struct Pod<'a> {
     server: &'a ApiServer,
+    pushed: &'a AtomicBool,
     path: String,
 }
 
@@ -192,6 +204,9 @@ impl Pod<'_> {
     }
 
     fn ends(&self, status: i32) {
+        if status == 0 {
+            self.pushed.store(true, Ordering::Relaxed);
+        }
         self.containers(ended(0), ended(status));
     }
 
@@ -324,6 +339,71 @@ async fn a_bad_moment_does_not_end_a_build_that_goes_well() {
     assert_eq!(ground.requests(&format!("POST {JOBS}")), 1);
     assert!(ticket.is_string());
     assert_eq!(ground.requests("DELETE /apis/batch"), 1);
+}
+
+/// A control plane that was killed between the end of the Job and the word of it in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_is_not_built_again() {
+    let ground = Ground::new().await;
+    ground.pushed.store(true, Ordering::Relaxed);
+    let (built, _) = result(ground.build()).await;
+    let built = built.unwrap();
+    assert!(built.reference.as_str().contains("@sha256:aaaa"));
+    assert_eq!(built.ports, [8080]);
+    assert_eq!(ground.requests(&format!("POST {JOBS}")), 0);
+}
+
+/// An upgrade while a build runs: releases before named what a build pushes otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_pushes_under_another_name_is_replaced() {
+    let ground = Ground::new().await;
+    let before = ground.build();
+    let job = ground.job(&Value::Null).await;
+    before.abort();
+    drop(before.await);
+    let push = ImageRef::new(format!("{}-00ff", ground.push)).unwrap();
+    let building = ground.build_as(BuildRequest {
+        push: push.clone(),
+        ..ground.request()
+    });
+    let second = ground.job(&job).await;
+    let image = &second["metadata"]["annotations"]["coracle.io/image"];
+    assert_eq!(image, push.as_str());
+    let pod = ground.pod(&second, "two");
+    pod.says(&LINES, Followed::Open);
+    pod.ends(0);
+    let (built, _) = result(building).await;
+    built.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_on_its_way_out_is_waited_for() {
+    const NAMESPACE: &str = "/api/v1/namespaces/builds-coracle";
+    let ground = Ground::new().await;
+    let going = json!({ "metadata": {
+        "labels": { "coracle.io/platform": "p1" }, "deletionTimestamp": "2026-01-01T00:00:02Z" } });
+    ground.server.put(NAMESPACE, going);
+    let building = ground.build();
+    let looks = || ground.requests(&format!("GET {NAMESPACE}"));
+    until("two looks", || (looks() > 1).then_some(())).await;
+    assert_eq!(ground.requests("POST"), 0);
+    ground.server.delete(NAMESPACE);
+    let job = ground.job(&Value::Null).await;
+    building.abort();
+    drop(building.await);
+
+    // It goes after it was looked at: what is to be made in it is refused.
+    ground.server.delete(NAMESPACE);
+    let posts = || ground.requests("POST /api/v1/namespaces/builds-coracle/secrets");
+    let before = posts();
+    ground.server.fault("secrets?", Fault::Ending);
+    let building = ground.build();
+    until("two tries", || (posts() > before + 1).then_some(())).await;
+    ground.server.mend();
+    ground.job(&job).await;
+    assert!(ground.server.object(NAMESPACE).is_some());
+    building.abort();
+    drop(building.await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
