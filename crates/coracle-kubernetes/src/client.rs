@@ -29,10 +29,9 @@ const ALIVE_AFTER: Duration = Duration::from_secs(30);
 const ALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// … and so often before it is taken for dead.
 const ALIVE_TRIES: u32 = 3;
-/// What was sent and is not acknowledged within this has nobody at its other end.
-const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// A request that the API server is too busy for is sent again so often, with pauses from the first to the longest: what
-/// takes longer is its caller's to repeat.
+/// takes longer is its caller's to repeat. A `Retry-After` is not heeded: a load balancer's minute would hold the caller's
+/// turn, and be over only after its deadline.
 const BUSY: (u32, Duration, Duration) = (4, Duration::from_millis(50), Duration::from_secs(2));
 /// Words of the API server that are passed on.
 const WORDS: usize = 600;
@@ -49,7 +48,8 @@ pub(crate) async fn client(config: &KubernetesConfig) -> Result<Client, EngineEr
     connect(way(config).await?, config.patience)
 }
 
-/// The client for a way to the cluster: kube's own layers, with sockets that notice a dead peer and bounds on silence.
+/// The client for a way to the cluster: kube's own layers, with sockets that notice a dead peer though nothing is sent to it, and bounds
+/// on silence. (What was sent to a dead peer and nobody waits for, as a command's input, is given up by the kernel.)
 pub(crate) fn connect(way: Config, patience: Patience) -> Result<Client, EngineError> {
     if way.proxy_url.is_some() {
         return Err(EngineError::Refused(
@@ -58,7 +58,7 @@ pub(crate) fn connect(way: Config, patience: Patience) -> Result<Client, EngineE
     }
     let namespace = way.default_namespace.clone();
     let (tries, first, longest) = BUSY;
-    let again = RetryPolicy::new(first, longest, tries, true).map_err(|e| refused(&e))?;
+    let again = RetryPolicy::new(first, longest, tries, false).map_err(|e| refused(&e))?;
     let service = ServiceBuilder::new()
         .layer(Deadlines(patience))
         .layer(way.base_uri_layer())
@@ -78,8 +78,8 @@ fn sockets(way: &Config) -> Result<Sockets<impl Connect + Clone + use<>>, Engine
     tcp.set_keepalive(Some(ALIVE_AFTER));
     tcp.set_keepalive_interval(Some(ALIVE_AGAIN));
     tcp.set_keepalive_retries(Some(ALIVE_TRIES));
-    #[cfg(target_os = "linux")]
-    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    // No TCP_USER_TIMEOUT: it also ends connections whose other side acknowledges, but has no room for more, as a pod that
+    // does not read its input for a while.
     let tls = way.rustls_https_connector_with_connector(tcp);
     let tls = tls.map_err(|e| refused(&e))?;
     let within = way.connect_timeout.unwrap_or(CONNECT);

@@ -217,30 +217,37 @@ impl Attachment {
         let request = self.attach_request(name, Terminal::Streams, Wanted::Input)?;
         let core = Arc::clone(&self.core);
         let give = async {
-            // What has ended needs no input.
-            if let Ok(wire) = wire::open(&core, request).await {
-                give_input(wire, input).await;
+            match wire::open(&core, request).await {
+                Ok(wire) => give_input(wire, input).await,
+                Err(error) => match self.exit().await {
+                    // What has ended needs no input.
+                    Ok(_) => Ok(()),
+                    Err(_) => Err(error),
+                },
             }
-            std::future::pending::<()>().await;
         };
         let take = async {
             loop {
                 let piece = match log.fill_buf().await {
-                    Ok([]) | Err(_) => return,
+                    Ok([]) => return Ok(()),
                     Ok(piece) => Bytes::copy_from_slice(piece),
+                    Err(error) => return Err(EngineError::Unavailable(Box::new(error))),
                 };
                 log.consume(piece.len());
                 let said = SessionOutput::Data(Channel::Stdout, piece);
                 if output.send(Ok(said)).await.is_err() {
-                    return;
+                    return Ok(());
                 }
             }
         };
+        tokio::pin!(take);
         tokio::select! {
-            () = take => {}
-            () = give => {}
+            taken = &mut take => taken,
+            given = give => match given {
+                Ok(()) => take.await,
+                lost => lost,
+            },
         }
-        Ok(())
     }
 
     /// What a terminal showed before we were there is read from the log; the rest comes as it is shown.

@@ -7,11 +7,12 @@
 //!
 //! That a port is refused comes as words, some time after the WebSocket was opened; so it is told by the first read.
 //! The protocol has no word for "nothing more will be sent". After the sender's end the pod's answer is read until the
-//! pod has been silent for [`QUIET`], so that what the pod would keep open for ever does not stay.
+//! pod has been silent for [`QUIET`], so that what the pod would keep open for ever does not stay. A pod whose words wait
+//! for their reader is not silent.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -73,18 +74,40 @@ pub(crate) async fn connect(
         .supervisor
         .spawn("kubernetes-connection", async move {
             let _ended = dropped
-                .run_until_cancelled_owned(carry(socket, theirs, fault))
+                .run_until_cancelled_owned(carry(socket, theirs, fault, QUIET))
                 .await;
         });
     Ok(Box::new(connection))
 }
 
+/// Since when a pod says nothing. Nothing: it has said something that its reader has no room for yet.
+struct Silence(Mutex<Option<Instant>>);
+
+impl Silence {
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until it has lasted for so long, from now on at the earliest.
+    async fn lasts(&self, quiet: Duration) {
+        let from = Instant::now();
+        loop {
+            let since = *self.since();
+            let now = Instant::now();
+            let end = since.map_or(now, |since| since.max(from)) + quiet;
+            if end <= now {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
 /// Carries bytes both ways until the pod's end, or until there is nothing to wait for.
-async fn carry(socket: Box<dyn wire::Messages>, pipe: DuplexStream, fault: Fault) {
+async fn carry(socket: Box<dyn wire::Messages>, pipe: DuplexStream, fault: Fault, quiet: Duration) {
     let (mut sink, mut messages) = socket.split();
     let (mut outgoing, mut incoming) = tokio::io::split(pipe);
-    let heard = Mutex::new(Instant::now());
-    let hear = || *heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    let silence = Silence(Mutex::new(Some(Instant::now())));
     let read = async {
         let mut begun = [false; 2];
         while let Some(message) = messages.next().await {
@@ -105,14 +128,15 @@ async fn carry(socket: Box<dyn wire::Messages>, pipe: DuplexStream, fault: Fault
             if !std::mem::replace(begun, true) {
                 continue;
             }
-            hear();
             if channel == FAULT {
                 let (kind, words) = judge(&String::from_utf8_lossy(&bytes));
                 return blame(&fault, kind, words);
             }
+            *silence.since() = None;
             if incoming.write_all(&bytes).await.is_err() {
                 return;
             }
+            *silence.since() = Some(Instant::now());
         }
     };
     let write = async {
@@ -135,14 +159,7 @@ async fn carry(socket: Box<dyn wire::Messages>, pipe: DuplexStream, fault: Fault
                 return std::future::pending().await;
             }
         }
-        hear();
-        loop {
-            let silent_at = *heard.lock().unwrap_or_else(PoisonError::into_inner) + QUIET;
-            if Instant::now() >= silent_at {
-                return;
-            }
-            tokio::time::sleep_until(silent_at).await;
-        }
+        silence.lasts(quiet).await;
     };
     tokio::select! {
         () = read => {}
@@ -237,5 +254,43 @@ mod tests {
             judge("error forwarding port 81 to pod 0c4f: no such container\n"),
             (io::ErrorKind::Other, "no such container".to_owned())
         );
+    }
+
+    /// Who has said all and reads slowly loses nothing, however much longer than the silence it takes.
+    #[tokio::test]
+    async fn a_slow_reader_gets_the_rest() {
+        use tokio_tungstenite::WebSocketStream;
+        use tokio_tungstenite::tungstenite::protocol::Role;
+        const QUIET: Duration = Duration::from_millis(100);
+        const PIECES: usize = 8;
+        let (near, far) = tokio::io::duplex(4 * PIPE_BYTES);
+        let socket = Box::new(WebSocketStream::from_raw_socket(near, Role::Client, None).await);
+        let mut pod = WebSocketStream::from_raw_socket(far, Role::Server, None).await;
+        let (mut ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        let data = |bytes: &[u8]| Message::binary([&[DATA][..], bytes].concat());
+        // The pod sends more than the pipe holds, and keeps the connection.
+        let sends = async {
+            pod.send(data(&[80, 0])).await.unwrap();
+            for _ in 0..PIECES {
+                pod.send(data(&[b'x'; PIPE_BYTES])).await.unwrap();
+            }
+            while let Some(Ok(_)) = pod.next().await {}
+        };
+        let reads = async {
+            ours.shutdown().await.unwrap();
+            let mut all = 0;
+            let mut piece = vec![0; PIPE_BYTES];
+            let mut pause = tokio::time::interval(3 * QUIET);
+            loop {
+                pause.tick().await;
+                match ours.read(&mut piece).await.unwrap() {
+                    0 => return all,
+                    n => all += n,
+                }
+            }
+        };
+        let carried = carry(socket, theirs, Fault::default(), QUIET);
+        let ((), all, ()) = tokio::join!(carried, reads, sends);
+        assert_eq!(all, PIECES * PIPE_BYTES);
     }
 }

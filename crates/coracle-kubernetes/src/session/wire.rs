@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{Input, Output};
-use crate::client::engine_error;
+use crate::client::{chain, engine_error};
 use crate::state::Core;
 
 /// Bytes that are sent at once.
@@ -248,28 +248,53 @@ fn outcome(bytes: &[u8]) -> Result<SessionOutput, EngineError> {
     })
 }
 
-/// Sends input to an attached stream; its end is the input's end.
-pub(super) async fn give_input(wire: Wire, mut input: Input) {
+/// Sends input to an attached stream; its end is the input's end. That the command takes no more of it is no error.
+///
+/// # Errors
+/// When the connection breaks before all was sent: the command takes what it got for all that there is.
+pub(super) async fn give_input(wire: Wire, mut input: Input) -> Result<(), EngineError> {
     let (mut sink, mut stream) = wire.stream.split();
-    let read = async { while let Some(Ok(_)) = stream.next().await {} };
+    let read = async {
+        loop {
+            match stream.next().await {
+                Some(Ok(Message::Close(_))) => return None,
+                Some(Ok(Message::Binary(piece))) if piece.len() > 1 && piece[0] == STATUS => {
+                    return None;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Some(chain(&error)),
+                None => return Some("its other end is gone".to_owned()),
+            }
+        }
+    };
     let write = async {
         loop {
             let sent = match input.recv().await {
                 Some(SessionInput::Stdin(bytes)) => send_stdin(&mut sink, &bytes).await,
                 Some(SessionInput::Resize { .. }) => Ok(()),
-                Some(SessionInput::End) | None => break,
+                // It goes in order behind the last piece.
+                Some(SessionInput::End) | None => return sink.close().await.is_ok(),
             };
             if sent.is_err() {
-                return;
+                return false;
             }
         }
-        // It goes in order behind the last piece.
-        drop(sink.close().await);
-        std::future::pending::<()>().await;
     };
-    tokio::select! {
-        () = read => {}
-        () = write => {}
+    tokio::pin!(read);
+    let ended = tokio::select! {
+        ended = &mut read => ended,
+        whole = write => {
+            let ended = read.await;
+            // What ends it after the last piece says nothing about the pieces.
+            ended.filter(|_| !whole)
+        }
+    };
+    match ended {
+        None => Ok(()),
+        Some(why) => Err(EngineError::Failed {
+            message: format!("the connection over which the command got its input broke: {why}"),
+            source: None,
+        }),
     }
 }
 
@@ -289,5 +314,74 @@ mod tests {
         let absent =
             r#"{"status":"Failure","message":"exec: \"x\": executable file not found in $PATH"}"#;
         assert!(matches!(exit(absent), Err(EngineError::Refused(_))));
+    }
+
+    type Socket = tokio_tungstenite::WebSocketStream<tokio::io::DuplexStream>;
+
+    /// A small wire, so that more than one piece does not fit on it, and its other end.
+    async fn wire() -> (Wire, Socket) {
+        use tokio_tungstenite::tungstenite::protocol::Role;
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let wire = Wire {
+            stream: Box::new(Socket::from_raw_socket(ours, Role::Client, None).await),
+            closes: false,
+        };
+        (
+            wire,
+            Socket::from_raw_socket(theirs, Role::Server, None).await,
+        )
+    }
+
+    fn dump() -> (tokio::sync::mpsc::Sender<SessionInput>, Input) {
+        let (to, input) = tokio::sync::mpsc::channel(2);
+        let much = SessionInput::Stdin(Bytes::from(vec![b'x'; 1 << 20]));
+        to.try_send(much).unwrap();
+        (to, input)
+    }
+
+    #[tokio::test]
+    async fn input_that_breaks_off_is_no_clean_end() {
+        let (wire, mut other) = wire().await;
+        let (_more, input) = dump();
+        let breaks = async {
+            other.next().await.unwrap().unwrap();
+            drop(other);
+        };
+        let (given, ()) = tokio::join!(give_input(wire, input), breaks);
+        let words = given.unwrap_err().to_string();
+        assert!(words.contains("input broke"), "{words}");
+    }
+
+    #[tokio::test]
+    async fn a_command_need_not_take_all_of_its_input() {
+        let (wire, mut other) = wire().await;
+        let (_more, input) = dump();
+        let ends = async {
+            other.next().await.unwrap().unwrap();
+            let end = frame(STATUS, br#"{"status":"Success"}"#);
+            other.send(end).await.unwrap();
+            drop(other);
+        };
+        let (given, ()) = tokio::join!(give_input(wire, input), ends);
+        given.unwrap();
+    }
+
+    #[tokio::test]
+    async fn input_that_was_sent_whole_was_given() {
+        let (wire, mut other) = wire().await;
+        let (more, input) = dump();
+        drop(more);
+        let takes = async {
+            let mut bytes = 0;
+            while let Some(Ok(Message::Binary(piece))) = other.next().await {
+                bytes += piece.len() - 1;
+            }
+            // Without a word, as a server that has seen the end may.
+            drop(other);
+            bytes
+        };
+        let (given, taken) = tokio::join!(give_input(wire, input), takes);
+        given.unwrap();
+        assert_eq!(taken, 1 << 20);
     }
 }
