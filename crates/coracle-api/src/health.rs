@@ -3,16 +3,19 @@
 //! Theory of operation: both are asked by anybody and again and again: by balancers, kubelets, gateways, strangers. So
 //! they say no more than yes or no, and cost nothing that grows with how often they are asked: the store is read at most
 //! once in [`FRESH`], however many ask meanwhile, and never written. Why it cannot be read is in the log, once; whether
-//! it takes writes is told to whoever may see [`system`](crate::system).
+//! it takes writes is told to whoever may see [`system`](crate::system). Who asks may have less patience than the store
+//! needs: the read goes on without them, for whoever asks next.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use coracle_store::{Store, StoreError};
-use tokio::sync::Mutex;
+use coracle_task::Supervisor;
+use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
 use crate::state::ApiState;
@@ -33,11 +36,16 @@ pub(crate) async fn healthz() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "platform", responses(
     (status = 200, description = "It is ready"), (status = 503, description = "The store does not answer")))]
 pub(crate) async fn readyz(State(state): State<ApiState>) -> Response {
-    answer(&state.readiness, &**state.control.objects.store()).await
+    let store = state.control.objects.store();
+    answer(&state.readiness, store, &state.supervisor).await
 }
 
-async fn answer(readiness: &Readiness, store: &dyn Store) -> Response {
-    match readiness.of(store).await {
+async fn answer(
+    readiness: &Readiness,
+    store: &Arc<dyn Store>,
+    supervisor: &Supervisor,
+) -> Response {
+    match readiness.of(store, supervisor).await {
         Ready::Yes => "ready\n".into_response(),
         Ready::No => {
             let reason = "not ready: the store does not answer\n";
@@ -54,34 +62,47 @@ enum Ready {
 }
 
 /// What was found out last of whether the store answers.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(Mutex<Option<(Instant, Ready)>>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Readiness(Arc<Mutex<Option<(Instant, Ready)>>>);
 
 impl Readiness {
     /// As it was found out within [`FRESH`]. Who comes while it is found out waits for that.
-    async fn of(&self, store: &dyn Store) -> Ready {
-        let mut last = self.0.lock().await;
+    async fn of(&self, store: &Arc<dyn Store>, supervisor: &Supervisor) -> Ready {
+        let mut last = Arc::clone(&self.0).lock_owned().await;
         let before = match *last {
             Some((at, ready)) if at.elapsed() < FRESH => return ready,
             before => before.map(|(_, ready)| ready),
         };
-        let read = tokio::time::timeout(PATIENCE, store.revision());
-        let now = match read.await {
-            Ok(Ok(_revision)) => Ready::Yes,
-            Ok(Err(error)) => {
-                log(before, Some(&error));
-                Ready::No
+        let (tell, told) = oneshot::channel();
+        let store = Arc::clone(store);
+        supervisor.spawn("readiness", async move {
+            let now = look(&*store, before).await;
+            *last = Some((Instant::now(), now));
+            // Who asked may have left.
+            tell.send(now).ok();
+        });
+        told.await.unwrap_or(Ready::No)
+    }
+}
+
+/// Asks the store, and tells the log when its answer is another than before.
+async fn look(store: &dyn Store, before: Option<Ready>) -> Ready {
+    let read = tokio::time::timeout(PATIENCE, store.revision());
+    match read.await {
+        Ok(Ok(_revision)) => {
+            if before == Some(Ready::No) {
+                tracing::info!("the store answers again: ready");
             }
-            Err(_elapsed) => {
-                log(before, None);
-                Ready::No
-            }
-        };
-        if (before, now) == (Some(Ready::No), Ready::Yes) {
-            tracing::info!("the store answers again: ready");
+            Ready::Yes
         }
-        *last = Some((Instant::now(), now));
-        now
+        Ok(Err(error)) => {
+            log(before, Some(&error));
+            Ready::No
+        }
+        Err(_elapsed) => {
+            log(before, None);
+            Ready::No
+        }
     }
 }
 
@@ -101,8 +122,8 @@ fn log(before: Option<Ready>, error: Option<&StoreError>) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex as StdMutex;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::sync::{Arc, Mutex as StdMutex};
 
     use async_trait::async_trait;
     use coracle_store::{Entry, Expected, LeaseId, Listing, Op, Page, Revision, WatchStream};
@@ -156,8 +177,9 @@ mod tests {
         }
     }
 
-    async fn told(readiness: &Readiness, servers: &Servers) -> (u16, String) {
-        let answer = answer(readiness, servers).await;
+    async fn told(readiness: &Readiness, servers: &Arc<Servers>) -> (u16, String) {
+        let store: Arc<dyn Store> = servers.clone();
+        let answer = answer(readiness, &store, &Supervisor::new("test")).await;
         let status = answer.status().as_u16();
         let body = axum::body::to_bytes(answer.into_body(), 1024).await;
         (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
@@ -165,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_thousand_probes_write_nothing_and_read_once_in_a_while() {
-        let (readiness, servers) = (Readiness::default(), Servers::default());
+        let (readiness, servers) = (Readiness::default(), Arc::<Servers>::default());
         let begin = Instant::now();
         for _ in 0..100 {
             let ten = (0..10).map(|_| told(&readiness, &servers));
@@ -181,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn strangers_are_not_told_where_the_store_is() {
-        let (readiness, servers) = (Readiness::default(), Servers::default());
+        let (readiness, servers) = (Readiness::default(), Arc::<Servers>::default());
         let source: Arc<dyn std::error::Error + Send + Sync> =
             Arc::from(Box::from("10.0.0.7:2379"));
         *servers.away.lock().unwrap() = Some(StoreError::Unavailable {
@@ -197,5 +219,21 @@ mod tests {
         *servers.away.lock().unwrap() = None;
         tokio::time::sleep(FRESH).await;
         assert_eq!(told(&readiness, &servers).await.0, 200);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_leaves_what_is_found_out_to_the_next() {
+        let (readiness, servers) = (Readiness::default(), Arc::<Servers>::default());
+        let store: Arc<dyn Store> = servers.clone();
+        let supervisor = Supervisor::new("test");
+        for _ in 0..5 {
+            let asked = answer(&readiness, &store, &supervisor);
+            let soon = Duration::from_millis(20);
+            assert!(tokio::time::timeout(soon, asked).await.is_err());
+            tokio::time::sleep(Duration::from_millis(80)).await;
+            assert_eq!(told(&readiness, &servers).await.0, 200);
+            assert_eq!(servers.reads.swap(0, Ordering::SeqCst), 1);
+            tokio::time::sleep(FRESH).await;
+        }
     }
 }

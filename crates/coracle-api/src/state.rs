@@ -26,7 +26,7 @@ pub struct ApiState {
     pub(crate) supervisor: Supervisor,
     pub(crate) statuses: Arc<dyn StatusSource>,
     pub(crate) started: Instant,
-    pub(crate) readiness: Arc<Readiness>,
+    pub(crate) readiness: Readiness,
     /// Where sources are laid out for builds on other machines.
     pub(crate) desk: ContextDesk,
     /// The connections to pods that are open.
@@ -60,7 +60,7 @@ impl ApiState {
             supervisor,
             statuses,
             started: Instant::now(),
-            readiness: Arc::default(),
+            readiness: Readiness::default(),
             desk: ContextDesk::default(),
             connections: Connections::default(),
             importing: Arc::default(),
