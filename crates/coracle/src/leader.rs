@@ -28,6 +28,9 @@ const LOOK: Duration = Duration::from_secs(10);
 /// Between two tries of a store that refuses, at most.
 const REFUSED: Duration = Duration::from_secs(3);
 
+/// Between two tries of who leads to begin.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// Where this process stands in the election.
 #[derive(Clone, Default)]
 pub(crate) struct Office {
@@ -111,7 +114,16 @@ impl Office {
             "this control plane leads"
         );
         let begin = async {
-            let under = control.under(leadership.fence()).await?;
+            let under = loop {
+                match control.under(leadership.fence()).await {
+                    Ok(under) => break under,
+                    // Nobody else can lead as long as the lease is held: giving up would help nobody.
+                    Err(error) => {
+                        tracing::warn!(error = chain(&error), "the controllers wait for the store");
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                }
+            };
             control.leading.begin(leadership.clone());
             self.set(Controllers::start(under.clone(), Options::default(), group));
             group.service("tell served routes", Backoff::default(), move || {
@@ -125,14 +137,13 @@ impl Office {
                 async move { compaction::keep(&store, wish).await }
             });
             // Until the lease is lost.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
-        let begun: Result<(), coracle_control::OperationError> = tokio::select! {
-            begun = begin => begun,
+        tokio::select! {
+            () = begin => Ok(()),
             () = leadership.keep() => Ok(()),
-            refused = electorate.refuses(leadership.fence()) => return Err(refused),
-        };
-        begun.map_err(|error| CliError::caused("the controllers cannot be started", &error))
+            refused = electorate.refuses(leadership.fence()) => Err(refused),
+        }
     }
 
     /// Waits until this process led and does not any more.
@@ -212,8 +223,11 @@ impl Electorate {
         let pause = patience.map_or(REFUSED, |patience| REFUSED.min(patience / 3));
         loop {
             tokio::time::sleep(pause).await;
-            if !is_refusal(&self.store.writable().await) {
-                return Ok(());
+            match self.store.writable().await {
+                Err(StoreError::Refused { .. }) => {}
+                // No answer says nothing of what the next one will be.
+                Err(StoreError::Unavailable { .. }) => continue,
+                _ => return Ok(()),
             }
             if let Ok(other) = PlatformStore::open(&self.data, &self.settings).await {
                 other.close().await;
