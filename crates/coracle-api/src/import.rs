@@ -32,7 +32,7 @@ use coracle_model::quantity::ByteSize;
 use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -86,9 +86,10 @@ pub(crate) async fn create(
         ApiError::new(Code::Conflict, "another import is under way")
             .hint("try again when it has ended")
     })?;
+    let turn = Arc::new(turn);
     let tenure = Tenure::new(&state, caller);
     let importer = tokio::select! {
-        prepared = prepare(&state, tenure.caller(), query, passphrase, request) => prepared?,
+        prepared = prepare(&state, tenure.caller(), query, passphrase, request, &turn) => prepared?,
         // An upload may take longer than the credentials hold that it was begun with.
         () = tenure.clone().ended() => return Err(ApiError::unauthenticated()),
     };
@@ -109,6 +110,24 @@ pub(crate) async fn create(
     Ok((kind, body).into_response())
 }
 
+/// Held by the import that is under way.
+type Turn = OwnedMutexGuard<()>;
+
+/// Reads the archive on a blocking thread. The turn goes along: who leaves meanwhile does not end the work, and so does
+/// not let another import begin beside it.
+async fn in_turn<T: Send + 'static>(
+    turn: &Arc<Turn>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> ApiResult<T> {
+    let turn = Arc::clone(turn);
+    let done = tokio::task::spawn_blocking(move || {
+        let answer = work();
+        drop(turn);
+        answer
+    });
+    done.await.map_err(ApiError::internal)
+}
+
 /// Takes the archive in and checks everything. Changes nothing.
 async fn prepare(
     state: &ApiState,
@@ -116,12 +135,11 @@ async fn prepare(
     query: ImportQuery,
     passphrase: Option<Secret>,
     request: Request,
+    turn: &Arc<Turn>,
 ) -> ApiResult<Importer> {
     let file = Arc::new(receive(state, request).await?);
     let reading = Arc::clone(&file);
-    let unverified = tokio::task::spawn_blocking(move || read(&reading))
-        .await
-        .map_err(ApiError::internal)??;
+    let unverified = in_turn(turn, move || read(&reading)).await??;
     let seal = match (&unverified.header().seal, &passphrase) {
         (Some(parameters), Some(passphrase)) => Some(Seal::open(passphrase, parameters).await?),
         (Some(_), None) => {
@@ -144,9 +162,7 @@ async fn prepare(
     let Contents {
         records: archive,
         blobs,
-    } = tokio::task::spawn_blocking(move || unverified.verify(seal))
-        .await
-        .map_err(ApiError::internal)??;
+    } = in_turn(turn, move || unverified.verify(seal)).await??;
     let mut report = state
         .control
         .plan_import(&archive, query.on_conflict)
