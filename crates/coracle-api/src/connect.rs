@@ -22,6 +22,7 @@ use coracle_model::object::Kind;
 use coracle_model::problem::{Code, Problem};
 use coracle_model::workload::PodId;
 use serde::Deserialize;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::caller::Caller;
@@ -153,6 +154,13 @@ impl Place {
             _ => Audit::Recorded,
         }
     }
+
+    /// It could not be recorded: the next connection tries again.
+    fn not_recorded(open: &Mutex<Open>, visit: &Visit) {
+        if let Some(seen) = lock(open).visits.get_mut(visit) {
+            seen.recorded = None;
+        }
+    }
 }
 
 impl Drop for Place {
@@ -216,7 +224,7 @@ pub(crate) async fn connect(
     };
     let stream = state.control.engine.connect(&id, port).await?;
     if place.connected() == Audit::Record {
-        record(&state, &caller, &id, port).await;
+        record(&state, &caller, &place).await;
     }
     let tunnel = Tunnel {
         stream,
@@ -233,20 +241,27 @@ pub(crate) async fn connect(
     }))
 }
 
-async fn record(state: &ApiState, caller: &Caller, pod: &PodId, port: u16) {
-    let what = (Kind::Pod, pod.name.as_str());
-    let message = format!("connected to port {port}");
+/// Records a visit, also of who leaves at once.
+async fn record(state: &ApiState, caller: &Caller, place: &Place) {
+    let (journal, actor) = (state.control.journal.clone(), caller.actor());
+    let (open, visit) = (Arc::clone(&place.open), place.visit.clone());
+    let (done, is_done) = oneshot::channel::<()>();
     state
-        .control
-        .journal
-        .record(
-            &caller.actor(),
-            "pod.connect",
-            Some(&pod.project),
-            what,
-            message,
-        )
-        .await;
+        .supervisor
+        .spawn_graceful("connection audit", async move {
+            let (_, pod, port) = &visit;
+            let what = (Kind::Pod, pod.name.as_str());
+            let message = format!("connected to port {port}");
+            let recorded =
+                journal.try_record(&actor, "pod.connect", Some(&pod.project), what, message);
+            if let Err(error) = recorded.await {
+                tracing::warn!(%error, %pod, port, "a connection could not be recorded");
+                Place::not_recorded(&open, &visit);
+            }
+            drop(done);
+        });
+    // Told by the end of the task.
+    is_done.await.ok();
 }
 
 #[cfg(test)]
@@ -287,7 +302,15 @@ mod tests {
         tokio::time::advance(Duration::from_hours(1)).await;
         assert_eq!(enter(1).connected(), Audit::Recorded, "one is open still");
         drop(first);
-        assert_eq!(enter(1).connected(), Audit::Record);
+        let again = enter(1);
+        assert_eq!(again.connected(), Audit::Record);
+        Place::not_recorded(&again.open, &again.visit);
+        assert_eq!(
+            enter(1).connected(),
+            Audit::Record,
+            "that before could not be recorded"
+        );
+        drop(again);
         assert_eq!(lock(&connections.open).visits.len(), 1, "nothing is kept");
     }
 

@@ -47,9 +47,27 @@ impl Journal {
         actor: &Actor,
         action: &str,
         project: Option<&ProjectName>,
-        (kind, object): (Kind, &str),
+        what: (Kind, &str),
         message: impl Into<String>,
     ) {
+        let recorded = self.try_record(actor, action, project, what, message).await;
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "an event could not be recorded");
+        }
+    }
+
+    /// The same for who does something about it when it was not recorded.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn try_record(
+        &self,
+        actor: &Actor,
+        action: &str,
+        project: Option<&ProjectName>,
+        (kind, object): (Kind, &str),
+        message: impl Into<String>,
+    ) -> Result<(), OperationError> {
         let message = message.into();
         tracing::info!(%actor, action, project = project.map(tracing::field::display), object, message, "event");
         let spec = EventSpec {
@@ -62,9 +80,7 @@ impl Journal {
         let unique = &new_uid()[..8];
         let event: Event = new_object(unique, project.cloned(), spec);
         let key = keys::event(Utc::now(), unique);
-        if let Err(error) = self.objects.create(key, event).await {
-            tracing::warn!(%error, "an event could not be recorded");
-        }
+        self.objects.create(key, event).await.map(drop)
     }
 
     /// Events, the newest first.
