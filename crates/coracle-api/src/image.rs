@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use axum::extract::State;
-use coracle_control::image::{ImageTags, PushedImage, TagError};
+use coracle_control::image::{ImageTags, PushedImage, PushedTag, TagError};
 use coracle_model::object::List;
 use coracle_model::problem::{Code, Problem};
 use coracle_registry::{Digest, Registry, RegistryError, RepositoryName, Tag};
@@ -24,23 +24,38 @@ pub struct BuildTags(
 #[async_trait]
 impl ImageTags for BuildTags {
     async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError> {
+        let repository = RepositoryName::for_app(pushed.at.project, pushed.at.app);
+        let digest: Digest = pushed.digest.parse().map_err(absent)?;
+        let tag = Tag::new(tag).map_err(absent)?;
+        let put = self.0.put_tag(&repository, &tag, &digest).await;
+        put.map_err(|error| match error {
+            RegistryError::ManifestUnknown(_) => absent(error),
+            error => TagError::Failed(Box::new(error)),
+        })
+    }
+
+    async fn withdraw(&self, pushed: PushedTag<'_>, digest: Option<&str>) -> Result<(), TagError> {
         let repository = RepositoryName::for_app(pushed.project, pushed.app);
-        let digest: Digest = pushed.digest.parse().map_err(unnamed)?;
-        let tag = Tag::new(tag).map_err(unnamed)?;
-        self.0
-            .put_tag(&repository, &tag, &digest)
-            .await
-            .map_err(unnamed)?;
-        let before = Tag::new(pushed.tag).map_err(unnamed)?;
-        match self.0.delete_tag(&repository, &before).await {
+        // No tag is what cannot be one.
+        let Ok(tag) = Tag::new(pushed.tag) else {
+            return Ok(());
+        };
+        let withdrawn = async {
+            let means = self.0.resolve(&repository, &tag.clone().into()).await?;
+            if digest.is_some_and(|digest| means.to_string() != digest) {
+                return Ok(());
+            }
+            self.0.delete_tag(&repository, &tag).await
+        };
+        match withdrawn.await {
             Ok(()) | Err(RegistryError::ManifestUnknown(_)) => Ok(()),
-            Err(error) => Err(unnamed(error)),
+            Err(error) => Err(TagError::Failed(Box::new(error))),
         }
     }
 }
 
-fn unnamed(error: impl std::error::Error + Send + Sync + 'static) -> TagError {
-    TagError(Box::new(error))
+fn absent(error: impl std::error::Error + Send + Sync + 'static) -> TagError {
+    TagError::Absent(Box::new(error))
 }
 
 /// A repository of the registry.

@@ -7,13 +7,15 @@
 //!
 //! An engine may keep what it built under the name it was pushed by, in a store that the builds of all projects use and
 //! that asks nobody who they are: Docker does. So a build is pushed under a tag that nobody can foresee, and the registry,
-//! which does ask, has the image under the build's own name afterwards.
+//! which does ask, has the image under the build's own name afterwards. It has both names until the store says that the build
+//! succeeded: a control plane that was killed before finds by the first that nothing is left to build.
 
 use std::error::Error;
 
 use async_trait::async_trait;
 use coracle_model::build::Build;
 use coracle_model::name::{AppName, ImageRef, ProjectName};
+use coracle_model::plan::builds::BuildId;
 
 use crate::error::OperationError;
 use crate::settings::Settings;
@@ -24,32 +26,61 @@ pub fn pushed_tag(build: &Build) -> String {
     format!("b{}-{}", build.spec.number, build.metadata.uid)
 }
 
-/// The image of a build, as it was pushed.
-#[derive(Clone, Copy, Debug)]
-pub struct PushedImage<'a> {
+/// Where a build pushes, under the tag that [`pushed_tag`] told.
+pub(crate) fn pushed_at<'a>(build: &'a BuildId, tag: &'a str) -> PushedTag<'a> {
+    PushedTag {
+        project: &build.project,
+        app: &build.app,
+        tag,
+    }
+}
+
+/// Where a build pushes its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedTag<'a> {
     /// The project of its app.
     pub project: &'a ProjectName,
     /// Its app.
     pub app: &'a AppName,
-    /// Of its manifest, such as `sha256:…`.
-    pub digest: &'a str,
-    /// The tag it was pushed under.
+    /// The tag, as [`pushed_tag`] tells it.
     pub tag: &'a str,
 }
 
-/// An image could not be given its tag.
+/// The image of a build, as it was pushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PushedImage<'a> {
+    /// Where.
+    pub at: PushedTag<'a>,
+    /// Of its manifest, such as `sha256:…`.
+    pub digest: &'a str,
+}
+
+/// What was asked of an image's tags was not done.
 #[derive(Debug, thiserror::Error)]
-#[error("the registry does not give it its tag")]
-pub struct TagError(#[source] pub Box<dyn Error + Send + Sync>);
+pub enum TagError {
+    /// There is no such image, and there will not be one.
+    #[error("the registry does not have it")]
+    Absent(#[source] Box<dyn Error + Send + Sync>),
+    /// The registry failed, and may be well again in a moment.
+    #[error("the registry does not give it its tag")]
+    Failed(#[source] Box<dyn Error + Send + Sync>),
+}
 
 /// The tags of the platform's own registry.
 #[async_trait]
 pub trait ImageTags: Send + Sync {
-    /// Gives the image of a build the tag `tag` instead of the one that it was pushed under. What was done before is no error.
+    /// Gives the image of a build the tag `tag` beside the one that it was pushed under. What was done before is no error.
     ///
     /// # Errors
-    /// [`TagError`], also when the registry has no such image.
+    /// [`TagError`].
     async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError>;
+
+    /// Takes away the tag that a build pushed under, which is over; where `digest` is known only if the tag means that. The
+    /// image stays. What was done before is no error.
+    ///
+    /// # Errors
+    /// [`TagError::Failed`].
+    async fn withdraw(&self, pushed: PushedTag<'_>, digest: Option<&str>) -> Result<(), TagError>;
 }
 
 /// Is it the id of an image in one engine's own store (`sha256:…`)? No other machine can find it.

@@ -15,6 +15,8 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use coracle_model::env::{EnvValue, Secret};
 use coracle_model::name::{AppName, EnvName, ProjectName};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::error::OperationError;
@@ -23,10 +25,18 @@ const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 const VERSION: u8 = 1;
 
+/// What names are made of begins with this, so that nothing else that the key may authenticate can be taken for one.
+const NAMES: &[u8] = b"coracle v1 name\0";
+/// Of SHA-256.
+const BLOCK_BYTES: usize = 64;
+/// Bytes of a name, before they are written as hexadecimal digits.
+const NAME_BYTES: usize = 16;
+
 /// Seals and opens secrets with the platform's key.
 #[derive(Clone)]
 pub struct Vault {
     cipher: XChaCha20Poly1305,
+    names: Hmac<Sha256>,
 }
 
 impl std::fmt::Debug for Vault {
@@ -78,9 +88,7 @@ impl Vault {
         let mut key = Zeroizing::new([0_u8; KEY_BYTES]);
         hex::decode_to_slice(text.expose().trim(), &mut *key)
             .map_err(|_no_key| VaultError::Text)?;
-        Ok(Self {
-            cipher: XChaCha20Poly1305::new((&*key).into()),
-        })
+        Ok(Self::of_key(&key))
     }
 
     /// With the key in `path`, which is made when it does not exist.
@@ -119,16 +127,28 @@ impl Vault {
             }
             Err(error) => return Err(fail(error)),
         }
-        Ok(Self {
-            cipher: XChaCha20Poly1305::new((&*key).into()),
-        })
+        Ok(Self::of_key(&key))
     }
 
     /// With a key that was derived from something else.
     pub(crate) fn of_key(key: &[u8; KEY_BYTES]) -> Self {
+        // As HMAC itself fills up a key that is shorter than a block (RFC 2104, section 2).
+        let mut block = Zeroizing::new([0_u8; BLOCK_BYTES]);
+        block[..KEY_BYTES].copy_from_slice(key);
         Self {
             cipher: XChaCha20Poly1305::new(key.into()),
+            names: <Hmac<Sha256> as hmac::KeyInit>::new((&*block).into()),
         }
+    }
+
+    /// A name for something that has the id `id` among those of a kind: always the same, and foreseen by nobody without the key.
+    #[must_use]
+    pub fn name(&self, kind: &str, id: &str) -> String {
+        let mut names = self.names.clone();
+        for part in [NAMES, kind.as_bytes(), b"\0", id.as_bytes()] {
+            names.update(part);
+        }
+        hex::encode(&names.finalize().into_bytes()[..NAME_BYTES])
     }
 
     /// Seals `secret` for `place`.
@@ -255,6 +275,20 @@ pub fn create_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_lasting_and_nobody_elses() {
+        let vault = |byte| Vault::of_key(&[byte; KEY_BYTES]);
+        let name = vault(1).name("build cache", "00ff");
+        assert_eq!(name, vault(1).name("build cache", "00ff"));
+        assert_eq!(name.len(), 2 * NAME_BYTES);
+        let others = [
+            vault(2).name("build cache", "00ff"),
+            vault(1).name("build cache", "00fe"),
+            vault(1).name("build", " cache00ff"),
+        ];
+        assert!(!others.contains(&name));
+    }
 
     #[test]
     fn a_secret_opens_only_where_it_was_sealed_for_and_with_its_key() {

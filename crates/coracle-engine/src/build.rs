@@ -18,7 +18,8 @@ pub struct BuildRequest {
     /// The Dockerfile within the folder.
     pub dockerfile: PathBuf,
     /// Where the image goes: `host/path:tag`. An engine may keep it under this name where other builds find it without
-    /// asking a registry: the tag must be one that nobody can foresee.
+    /// asking a registry: the tag must be one that nobody can foresee. It is this build's alone: an image under it is what
+    /// an earlier call for the same build pushed, and an engine may answer with that.
     pub push: ImageRef,
     /// How to log in there: good for this build's image and until its end only, because an engine gives it to the machine
     /// of the build.

@@ -1,6 +1,6 @@
 //! What a build on another machine gets: its source, until it has it, and the right to push its own image while it goes on.
 
-use coracle_control::image::{PushedImage, pushed_tag};
+use coracle_control::image::{PushedImage, PushedTag, TagError, pushed_tag};
 use coracle_control::journal::Actor;
 use coracle_control::keys;
 use coracle_engine::desk::LaidSource;
@@ -181,24 +181,33 @@ async fn the_image_of_a_build_goes_by_its_name_and_not_by_the_tag_that_was_pushe
     let digest = manifest_digest(&admin, "one/shop", &tag).await;
     let (project, app) = (project("one"), app("shop"));
     let tags = platform.control.image_tags.as_ref().unwrap();
-    let pushed = PushedImage {
+    let at = PushedTag {
         project: &project,
         app: &app,
-        digest: &digest,
         tag: &tag,
     };
+    let pushed = PushedImage {
+        at,
+        digest: &digest,
+    };
+    let left = async || admin.get("/v2/one/shop/tags/list").await.ok(200)["tags"].clone();
     // A second time: a control plane that was killed does not know how far it had come.
     for _ in 0..2 {
         tags.publish(pushed, "b1").await.unwrap();
-        let left = admin.get("/v2/one/shop/tags/list").await.ok(200);
-        assert_eq!(left["tags"], serde_json::json!(["b1"]));
+        assert_eq!(left().await, serde_json::json!(["b1", tag]));
         assert_eq!(manifest_digest(&admin, "one/shop", "b1").await, digest);
     }
-    let never = PushedImage {
-        digest: &digest.replace(':', ":00")[..digest.len()],
-        ..pushed
-    };
-    assert!(tags.publish(never, "b1").await.is_err());
+    let other = &digest.replace(':', ":00")[..digest.len()];
+    let never = PushedImage { at, digest: other };
+    let refused = tags.publish(never, "b1").await;
+    assert!(matches!(refused, Err(TagError::Absent(_))), "{refused:?}");
+    // It means another image by now.
+    tags.withdraw(at, Some(other)).await.unwrap();
+    assert_eq!(left().await, serde_json::json!(["b1", tag]));
+    for known in [Some(&*digest), None] {
+        tags.withdraw(at, known).await.unwrap();
+        assert_eq!(left().await, serde_json::json!(["b1"]));
+    }
     assert_eq!(manifest_digest(&admin, "one/shop", "b1").await, digest);
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Theory of operation: unpack, look what is to be built, build and push, then one write that makes the build
 //! succeeded and its image a release. Everything before that write may be lost and done again; everything
-//! after it (removing the source) may be done again or by the sweep. Whatever ends a run, the folder that the
-//! source was unpacked into goes.
+//! after it (removing the source, and the tag that was pushed) may be done again or by the sweep. A store that fails ends the
+//! run and not the build, which is queued again; a registry that fails is asked again for a bounded time. Whatever ends a
+//! run, the folder that the source was unpacked into goes.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,26 +14,32 @@ use coracle_engine::EngineError;
 use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage, StepState};
 use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
+use coracle_model::name::ImageRef;
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::BuildId;
 use coracle_model::project::ProjectSpec;
 use coracle_model::release::{Origin, RunConfig};
+use coracle_task::Backoff;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::build_log::{BuildKey, BuildLogWriter};
 use crate::controllers::build::{ACTOR, Worker, finish};
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
-use crate::image::{PushedImage, pushed_tag};
+use crate::image::{PushedImage, TagError, pushed_at, pushed_tag};
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting};
 use crate::release::{Draft, number};
 
-/// The pause before a build is queued again whose result could not be written.
+/// The pause before a build is queued again for which the store failed.
 pub(super) const FAILED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Events of a build that may wait for its log.
 const PROGRESS_BUFFER: usize = 256;
+
+/// For the registry to give an image its name, with all tries.
+const NAMING: Duration = Duration::from_mins(5);
 
 /// Why a build has no image.
 enum Trouble {
@@ -40,6 +47,17 @@ enum Trouble {
     Failed(String),
     /// It was ended.
     Ended(String),
+    /// The store failed, in which a failure could not be written either: the build is done again.
+    Store(OperationError),
+}
+
+impl From<OperationError> for Trouble {
+    fn from(error: OperationError) -> Self {
+        match error {
+            OperationError::Store(_) => Self::Store(error),
+            lasting => Self::Failed(lasting.to_string()),
+        }
+    }
 }
 
 impl From<SourceError> for Trouble {
@@ -90,7 +108,8 @@ pub(super) async fn run(
     let made = make(scene, id, build, worker, &mut log).await;
     match made {
         Ok((image, config)) => {
-            let release = succeed(scene, id, build, image, config).await?;
+            let release = succeed(scene, id, build, &image, config).await?;
+            withdraw(scene, id, build, &image).await;
             note(&mut log, Some("done"), &release).await;
         }
         Err(Trouble::Failed(reason)) => {
@@ -101,6 +120,7 @@ pub(super) async fn run(
             note(&mut log, Some("cancelled"), &reason).await;
             finish(scene, id, BuildPhase::Cancelled, &reason).await?;
         }
+        Err(Trouble::Store(error)) => return Err(error),
     }
     remove_upload(scene, build).await;
     Ok(())
@@ -133,11 +153,11 @@ async fn make(
         .control
         .objects
         .need::<ProjectSpec>(&home, &id.project);
-    let project = project
-        .await
-        .map_err(|error| Trouble::Failed(error.to_string()))?;
-    // Random, and told to nobody who may not see the project.
-    let cache = project.metadata.uid;
+    // Told to nobody: the project's id is, also to those who may not see the project any more.
+    let cache = scene
+        .control
+        .vault
+        .name("build cache", &project.await?.metadata.uid);
     let request = request(scene, id, build, plan, cache, worker)?;
     let (progress, events) = mpsc::channel(PROGRESS_BUFFER);
     let building = scene.control.engine.build(request, progress);
@@ -146,7 +166,7 @@ async fn make(
     match built {
         _ if worker.cancel.is_cancelled() => Err(Trouble::Ended(ended(worker))),
         Ok(image) => {
-            publish(scene, id, build, &image).await?;
+            publish(scene, id, build, &image, worker).await?;
             Ok((image, config))
         }
         Err(EngineError::BuildEnded(why)) => {
@@ -156,28 +176,56 @@ async fn make(
     }
 }
 
+/// The digest of an image that is named by one.
+fn digest(image: &ImageRef) -> Option<&str> {
+    image.as_str().split_once('@').map(|(_, digest)| digest)
+}
+
 /// Gives the image the build's own name in the registry.
 async fn publish(
     scene: &Scene,
     id: &BuildId,
     build: &Build,
     image: &BuiltImage,
+    worker: &Worker,
 ) -> Result<(), Trouble> {
-    let digest = image.reference.as_str().split_once('@');
-    let (Some(tags), Some((_, digest))) = (&scene.control.image_tags, digest) else {
+    let (Some(tags), Some(digest)) = (&scene.control.image_tags, digest(&image.reference)) else {
         return Ok(());
     };
-    let pushed = PushedImage {
-        project: &id.project,
-        app: &id.app,
-        digest,
-        tag: &pushed_tag(build),
-    };
-    let named = tags.publish(pushed, &build.metadata.name).await;
-    named.map_err(|error| {
+    let tag = pushed_tag(build);
+    let at = pushed_at(id, &tag);
+    let deadline = Instant::now() + NAMING;
+    let mut pauses = Backoff::default();
+    loop {
+        let named = tags.publish(PushedImage { at, digest }, &build.metadata.name);
+        let Err(error) = named.await else {
+            return Ok(());
+        };
         tracing::warn!(build = %build.metadata.uid, error = &error as &dyn std::error::Error, "the image of a build has no name");
-        Trouble::Failed(format!("the image was pushed, but {error}"))
-    })
+        let pause = pauses.next_delay();
+        let lasting = matches!(error, TagError::Absent(_));
+        if lasting || Instant::now() + pause >= deadline {
+            return Err(Trouble::Failed(format!(
+                "the image was pushed, but {error}"
+            )));
+        }
+        let paused = tokio::time::sleep(pause);
+        if worker.cancel.run_until_cancelled(paused).await.is_none() {
+            return Err(Trouble::Ended(ended(worker)));
+        }
+    }
+}
+
+/// Takes the tag away that was pushed, from when on nobody asks for it any more. One that stays goes with the build's record.
+async fn withdraw(scene: &Scene, id: &BuildId, build: &Build, image: &BuiltImage) {
+    let Some(tags) = &scene.control.image_tags else {
+        return;
+    };
+    let tag = pushed_tag(build);
+    let withdrawn = tags.withdraw(pushed_at(id, &tag), digest(&image.reference));
+    if let Err(error) = withdrawn.await {
+        tracing::warn!(build = %build.metadata.uid, error = &error as &dyn std::error::Error, "the tag that a build pushed stays for the sweep");
+    }
 }
 
 fn ended(worker: &Worker) -> String {
@@ -226,7 +274,7 @@ fn request(
         context: plan.context,
         dockerfile: plan.dockerfile,
         push: push.map_err(|error| Trouble::Failed(error.to_string()))?,
-        credentials: Some(pass.map_err(|error| Trouble::Failed(error.to_string()))?),
+        credentials: Some(pass?),
         cache,
         arguments: Vec::new(),
         limits: BuildLimits {
@@ -279,7 +327,7 @@ async fn succeed(
     scene: &Scene,
     id: &BuildId,
     build: &Build,
-    image: BuiltImage,
+    image: &BuiltImage,
     config: RunConfig,
 ) -> Result<String, OperationError> {
     let control = &scene.control;

@@ -12,6 +12,7 @@ use coracle_model::app::AppSpec;
 use coracle_model::build::{Build, BuildSpec, Source};
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::plan::Knowledge;
+use coracle_model::plan::builds::BuildId;
 use coracle_model::plan::sweep::{self, AppFacts};
 use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec};
 use coracle_store::{Expected, Page};
@@ -24,6 +25,7 @@ use crate::controllers::key::Everything;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
+use crate::image::{TagError, pushed_at, pushed_tag};
 use crate::keys;
 use crate::objects::Batch;
 use crate::observed::Observed;
@@ -131,10 +133,29 @@ impl SweepController {
             if let Err(error) = control.build_logs.remove(&log).await {
                 tracing::warn!(build = %id, %error, "the log of a build could not be removed");
             }
+            let of_app = builds.get(&(id.project.clone(), id.app.clone()));
+            let build = of_app.and_then(|all| all.iter().find(|b| b.spec.number == id.number));
+            if let Some(build) = build
+                && let Err(error) = self.withdraw(id, build).await
+            {
+                tracing::warn!(build = %id, %error, "a build stays until the tag that it pushed is gone");
+                continue;
+            }
             gone.push(keys::build(&id.project, &id.app, id.number));
         }
         self.delete(gone).await?;
         Ok(uploads)
+    }
+
+    /// Takes away the tag that a build pushed, where its end did not.
+    async fn withdraw(&self, id: &BuildId, build: &Build) -> Result<(), TagError> {
+        match &self.scene.control.image_tags {
+            Some(tags) => {
+                let tag = pushed_tag(build);
+                tags.withdraw(pushed_at(id, &tag), None).await
+            }
+            None => Ok(()),
+        }
     }
 
     async fn delete(&self, keys: Vec<String>) -> Result<(), OperationError> {

@@ -1,13 +1,16 @@
 //! Builds from upload to release.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use coracle_control::build_log::BuildKey;
+use coracle_control::image::pushed_tag;
 use coracle_engine::sim::{BuildScript, image};
 use coracle_model::build::BuildPhase;
 use coracle_model::release::ReleasePhase;
 
 use crate::platform::{Platform, ann, hello, project, until};
+use crate::stop::StopAt;
 
 const SOURCE: &[(&str, &str)] = &[
     ("Dockerfile", "FROM debian:12\nCOPY . .\n"),
@@ -44,6 +47,11 @@ async fn source_becomes_a_release() {
     );
     let tags = platform.tags.given.lock().unwrap().clone();
     assert_eq!(tags, ["hello:b1"]);
+    let pushed = pushed_tag(&life.build(b1).await);
+    until("the pushed tag is gone", || async {
+        *platform.tags.withdrawn.lock().unwrap() == BTreeSet::from([pushed.clone()])
+    })
+    .await;
     life.at_rest(&platform, &["hello-web-v1 ready"]).await;
     until("nothing is left of it", || async {
         folders(&platform).is_empty()
@@ -80,6 +88,75 @@ async fn a_build_whose_image_gets_no_name_has_failed() {
     let reason = built.reason.unwrap();
     assert!(reason.contains("registry"), "{reason}");
     assert_eq!(built.release, None);
+}
+
+/// The registry is not well for a moment.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_is_not_given_at_once_is_given_later() {
+    let platform = Platform::new();
+    platform.tags.refuse.store(true, Ordering::Relaxed);
+    let life = platform.start().await;
+    let b1 = life.send(SOURCE).await;
+    until("it was tried again", || async {
+        platform.tags.refused.load(Ordering::Relaxed) > 2
+    })
+    .await;
+    assert_eq!(life.build(b1).await.status.phase, BuildPhase::Running);
+    platform.tags.refuse.store(false, Ordering::Relaxed);
+    let built = life.built(b1).await.status;
+    assert_eq!(built.phase, BuildPhase::Succeeded, "{built:?}");
+}
+
+/// Whoever takes over a build finds by that tag what was pushed.
+#[tokio::test(start_paused = true)]
+async fn the_pushed_tag_is_there_until_the_success_is_written() {
+    let platform = Platform::new();
+    platform.tags.refuse.store(true, Ordering::Relaxed);
+    let life = platform.start().await;
+    let b1 = life.send(SOURCE).await;
+    until("it is pushed", || async {
+        platform.tags.refused.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    life.store.arm(StopAt::Before(0));
+    platform.tags.refuse.store(false, Ordering::Relaxed);
+    until("it has its name", || async {
+        !platform.tags.given.lock().unwrap().is_empty()
+    })
+    .await;
+    until("the write", || async { life.store.writes() > 0 }).await;
+    assert_eq!(*platform.tags.withdrawn.lock().unwrap(), BTreeSet::new());
+    platform.kill(life).await;
+    let life = platform.start().await;
+    let built = life.built(b1).await.status;
+    assert_eq!(built.phase, BuildPhase::Succeeded, "{built:?}");
+    let pushed = pushed_tag(&life.build(b1).await);
+    until("the pushed tag is gone", || async {
+        platform.tags.withdrawn.lock().unwrap().contains(&pushed)
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_moment_fails_no_build() {
+    let platform = Platform::new();
+    let life = platform.start().await;
+    platform.tags.refuse.store(true, Ordering::Relaxed);
+    life.send(SOURCE).await;
+    until("another build is before it", || async {
+        platform.tags.refused.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    let b2 = life.send(SOURCE).await;
+    life.store.fail_reads(Some("/projects/default"));
+    platform.tags.refuse.store(false, Ordering::Relaxed);
+    until("it has begun, and was begun again", || async {
+        life.build(b2).await.status.started.is_some() && life.store.failed_reads() > 1
+    })
+    .await;
+    life.store.fail_reads(None);
+    let built = life.built(b2).await.status;
+    assert_eq!(built.phase, BuildPhase::Succeeded, "{built:?}");
 }
 
 #[tokio::test(start_paused = true)]

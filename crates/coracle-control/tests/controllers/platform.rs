@@ -1,8 +1,8 @@
 //! The platform in a box: a simulated machine and a store that outlive any number of lives of the control plane,
 //! and a gateway beside them, all on virtual time.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coracle_control::Control;
 use coracle_control::controllers::{Clock, Controllers, Options};
-use coracle_control::image::{ImageTags, PushedImage, TagError};
+use coracle_control::image::{ImageTags, PushedImage, PushedTag, TagError};
 use coracle_control::journal::Actor;
 use coracle_control::settings::{Limits, Settings};
 use coracle_control::vault::Vault;
@@ -42,23 +42,35 @@ pub(crate) struct Platform {
     seen: Arc<Mutex<Vec<Option<Target>>>>,
 }
 
-/// The registry's tags: what was given to which image of a build, `APP:TAG`, unless they refuse.
+/// The registry's tags: what was given to which image of a build, `APP:TAG`, and what was withdrawn, unless they refuse.
 #[derive(Default)]
 pub(crate) struct Tags {
     pub(crate) given: Mutex<Vec<String>>,
+    pub(crate) withdrawn: Mutex<BTreeSet<String>>,
     pub(crate) refuse: AtomicBool,
+    pub(crate) refused: AtomicU32,
 }
 
 #[async_trait]
 impl ImageTags for Tags {
     async fn publish(&self, pushed: PushedImage<'_>, tag: &str) -> Result<(), TagError> {
         if self.refuse.load(Ordering::Relaxed) {
-            return Err(TagError("the disk is full".into()));
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(TagError::Failed("the disk is full".into()));
         }
         assert!(pushed.digest.starts_with("sha256:"), "{pushed:?}");
-        assert!(pushed.tag.len() > tag.len() + 30, "{pushed:?}");
-        let given = format!("{}:{tag}", pushed.app);
+        assert!(pushed.at.tag.len() > tag.len() + 30, "{pushed:?}");
+        let given = format!("{}:{tag}", pushed.at.app);
         self.given.lock().unwrap().push(given);
+        Ok(())
+    }
+
+    async fn withdraw(&self, pushed: PushedTag<'_>, _: Option<&str>) -> Result<(), TagError> {
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err(TagError::Failed("the disk is full".into()));
+        }
+        let mut withdrawn = self.withdrawn.lock().unwrap();
+        withdrawn.insert(pushed.tag.to_owned());
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Stopping {
     inner: Arc<MemoryStore>,
     stop: Mutex<StopAt>,
     writes: AtomicUsize,
+    /// A key that cannot be read, and how often that was tried.
+    unreadable: Mutex<(Option<String>, usize)>,
 }
 
 impl Stopping {
@@ -38,7 +40,18 @@ impl Stopping {
             inner,
             stop: Mutex::new(stop),
             writes: AtomicUsize::new(0),
+            unreadable: Mutex::default(),
         }
+    }
+
+    /// From now on this key cannot be read, and all others can.
+    pub(crate) fn fail_reads(&self, key: Option<&str>) {
+        *self.unreadable.lock().unwrap() = (key.map(str::to_owned), 0);
+    }
+
+    /// Reads that failed so far.
+    pub(crate) fn failed_reads(&self) -> usize {
+        self.unreadable.lock().unwrap().1
     }
 
     /// Writes so far.
@@ -77,6 +90,13 @@ impl Store for Stopping {
         self.inner.revision().await
     }
     async fn get(&self, key: &str) -> Result<Option<Entry>, StoreError> {
+        {
+            let mut unreadable = self.unreadable.lock().unwrap();
+            if unreadable.0.as_deref() == Some(key) {
+                unreadable.1 += 1;
+                return Err(StoreError::Closed);
+            }
+        }
         self.inner.get(key).await
     }
     async fn list(&self, prefix: &str, page: Page) -> Result<Listing, StoreError> {

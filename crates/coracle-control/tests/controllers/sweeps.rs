@@ -34,6 +34,8 @@ async fn only_the_newest_and_the_needed_are_kept() {
         let failed = life.deploy("nothing:1", &web(1)).await;
         life.decided(failed).await;
     }
+    // As if a control plane had been killed before it came to that.
+    platform.tags.withdrawn.lock().unwrap().clear();
     std::fs::create_dir_all(platform.dir().join("uploads")).unwrap();
     std::fs::write(platform.dir().join("uploads/abandoned"), "x").unwrap();
     until("old releases are gone", || async {
@@ -65,6 +67,11 @@ async fn only_the_newest_and_the_needed_are_kept() {
             && !platform.dir().join("uploads/abandoned").exists()
     })
     .await;
+    let withdrawn = platform.tags.withdrawn.lock().unwrap().clone();
+    assert!(
+        withdrawn.iter().any(|tag| tag.starts_with("b1-")),
+        "{withdrawn:?}"
+    );
     let app = life
         .control
         .objects
