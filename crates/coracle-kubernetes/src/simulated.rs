@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
@@ -41,6 +42,8 @@ pub(crate) enum Fault {
     Half,
     /// A watch begins, and tells nothing and never ends.
     Mute,
+    /// It is refused with this status.
+    Status(u16),
     /// As in a namespace that is on its way out.
     Ending,
 }
@@ -374,6 +377,12 @@ async fn serve(State(world): State<Arc<World>>, request: Request) -> Response {
         Some(Fault::Ending) => {
             let why = "unable to create new content in namespace n because it is being terminated";
             return status(StatusCode::FORBIDDEN, "Forbidden", why);
+        }
+        Some(Fault::Status(code)) => {
+            let code = StatusCode::from_u16(code).unwrap();
+            let answer = status(code, "Refused", "it is refused");
+            // As load balancers do, who mean browsers.
+            return ([(RETRY_AFTER, "60")], answer).into_response();
         }
         Some(Fault::Mute) => return Body::from_stream(nothing).into_response(),
         Some(Fault::Half) => {

@@ -116,6 +116,18 @@ async fn an_answer_that_is_never_whole_is_given_up() {
     assert!(is_silence(error.as_ref().unwrap_err()), "{error:?}");
 }
 
+/// What a busy server or the load balancer before it says is told, and not waited for.
+#[tokio::test]
+async fn a_server_without_time_is_told_to_be_so() {
+    let server = ApiServer::start(Release::Current).await;
+    server.fault("GET /api/v1/nodes", Fault::Status(503));
+    let engine = engine(server.config(Patience::default())).await;
+    let error = engine.nodes().await.unwrap_err();
+    let words = crate::client::chain(&error);
+    assert!(matches!(error, EngineError::Unavailable(_)), "{error:?}");
+    assert!(words.contains("it is refused"), "{words}");
+}
+
 /// One workload's requests are never answered: the others' turns come, and its own once the server speaks again.
 #[tokio::test]
 async fn a_request_without_an_answer_gives_its_turn_back() {
