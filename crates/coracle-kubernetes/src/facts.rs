@@ -255,6 +255,16 @@ pub(crate) fn stopping_since(meta: &ObjectMeta) -> Option<DateTime<Utc>> {
     marked_at(meta, STOPPING)
 }
 
+/// The annotation of something that is on its way out from now on.
+pub(crate) fn stopping_now() -> (&'static str, String) {
+    (STOPPING, written(Utc::now()))
+}
+
+/// A moment as annotations have it.
+pub(crate) fn written(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)
+}
+
 /// The moment in an annotation.
 pub(crate) fn marked_at(meta: &ObjectMeta, mark: &str) -> Option<DateTime<Utc>> {
     let text = annotation(meta, mark)?;

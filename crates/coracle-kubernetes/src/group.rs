@@ -34,6 +34,8 @@ pub(crate) struct Held<K> {
     pub(crate) deleting: bool,
     /// Of a pod: it was struck off, and what holds it now is no node.
     pub(crate) struck: bool,
+    /// Of a pod: when its kubelet was reminded last that it is to end, or that was tried.
+    pub(crate) reminded: Option<DateTime<Utc>>,
     /// Of a pod: no request is in flight to it any more.
     pub(crate) drained: bool,
     /// Of a pod: how its command ended last. Kubelets forget it when they clean up before they tell of the next run.
@@ -165,7 +167,7 @@ impl Group {
                     .map(moment)
                     .unwrap_or_default(),
                 lost: lost(&pod.live, &answers).filter(|_| !pod.struck),
-                overdue: overdue(&pod.live, &answers),
+                overdue: overdue(&pod.live, pod.reminded, &answers),
             }
         });
         View {
@@ -220,18 +222,75 @@ const LATE: chrono::Duration = chrono::Duration::seconds(5);
 /// From when on the kubelet is reminded of a pod that is being deleted. Kubelets before 1.22 forget a deletion that comes
 /// while the container is being started, until they look at the pod by themselves 60 to 90 s later: a successor that is not
 /// wanted any more dies at just that moment whenever a workload is made smaller. Any change of the pod makes them look.
-fn overdue(pod: &Pod, answers: &impl Fn(&str) -> bool) -> Option<DateTime<Utc>> {
+fn overdue(
+    pod: &Pod,
+    tried: Option<DateTime<Utc>>,
+    answers: &impl Fn(&str) -> bool,
+) -> Option<DateTime<Utc>> {
     let end = pod.metadata.deletion_timestamp.as_ref().map(moment)?;
     let node = pod.spec.as_ref()?.node_name.as_deref()?;
     if !answers(node) {
         return None;
     }
     // Twice as late each time: what ends slowly for another reason is left in peace.
-    let late = marked_at(&pod.metadata, REMINDED).map_or(LATE, |at| (at - end).max(LATE) * 2);
+    let reminded = marked_at(&pod.metadata, REMINDED).max(tried);
+    let late = reminded.map_or(LATE, |at| (at - end).max(LATE) * 2);
     end.checked_add_signed(late)
 }
 
 /// Is somebody attached to a Job?
 pub(crate) fn attached(job: &Job) -> bool {
     annotation(&job.metadata, ATTACHED).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn at(seconds: u32) -> DateTime<Utc> {
+        let text = format!("2026-01-01T00:{:02}:{:02}Z", seconds / 60, seconds % 60);
+        text.parse().unwrap()
+    }
+
+    /// Its grace is over at second 10.
+    fn ending(reminded: Option<&str>) -> Pod {
+        let mut pod = json!({
+            "metadata": { "deletionTimestamp": "2026-01-01T00:00:10Z" },
+            "spec": { "nodeName": "n1", "containers": [] },
+        });
+        if let Some(reminded) = reminded {
+            pod["metadata"]["annotations"] = json!({ REMINDED: reminded });
+        }
+        serde_json::from_value(pod).unwrap()
+    }
+
+    #[test]
+    fn a_kubelet_is_reminded_twice_as_late_each_time() {
+        let due = |pod: &Pod, tried| overdue(pod, tried, &|node| node == "n1");
+        let once = ending(None);
+        assert_eq!(due(&once, None), Some(at(15)));
+        assert_eq!(due(&once, Some(at(15))), Some(at(20)));
+        assert_eq!(due(&once, Some(at(20))), Some(at(30)));
+        // What the pod says counts as well, as after a restart: the later of the two.
+        let marked = ending(Some("2026-01-01T00:00:30.000Z"));
+        assert_eq!(due(&marked, None), Some(at(50)));
+        assert_eq!(due(&marked, Some(at(15))), Some(at(50)));
+        assert_eq!(due(&marked, Some(at(50))), Some(at(90)));
+        // Reminded before its time, or by somebody who cannot tell the time.
+        assert_eq!(due(&once, Some(at(0))), Some(at(20)));
+        assert_eq!(due(&ending(Some("soon")), None), Some(at(20)));
+    }
+
+    #[test]
+    fn a_kubelet_that_does_not_answer_is_not_reminded() {
+        assert_eq!(overdue(&ending(None), None, &|_| false), None);
+        let mut nowhere = ending(None);
+        nowhere.spec.as_mut().unwrap().node_name = None;
+        assert_eq!(overdue(&nowhere, None, &|_| true), None);
+        let mut stays = ending(None);
+        stays.metadata.deletion_timestamp = None;
+        assert_eq!(overdue(&stays, None, &|_| true), None);
+    }
 }

@@ -46,6 +46,7 @@ impl Core {
                     version,
                     deleting: same.is_some_and(|before| before.deleting),
                     struck: same.is_some_and(|before| before.struck),
+                    reminded: same.and_then(|before| before.reminded),
                     drained: same.is_some_and(|before| before.drained),
                     exit: object
                         .exit()

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use coracle_engine::EngineError;
 use coracle_engine::wish::Wish;
 use coracle_model::workload::{Workload, WorkloadId, WorkloadKind};
@@ -18,13 +19,12 @@ use serde_json::{Value, json};
 
 use crate::client::{self, apply, apply_own, engine_error, is_conflict, is_missing, within};
 use crate::discovery;
-use crate::facts::{NAME_PREFIX, REMINDED, SET};
+use crate::facts::{NAME_PREFIX, REMINDED, SET, stopping_now, written};
 use crate::group::{Group, Kept};
 use crate::intake::From;
 use crate::naming;
 use crate::object;
 use crate::project;
-use crate::reconcile::stopping_now;
 use crate::state::Core;
 use crate::volume;
 
@@ -244,22 +244,25 @@ pub(crate) async fn leave(
     change_seen::<Pod>(core, id, name, &change).await
 }
 
-/// Changes something on a pod that is being deleted, so that its kubelet looks at it.
-pub(crate) async fn remind(
-    core: &Arc<Core>,
-    id: &WorkloadId,
-    name: &str,
-) -> Result<(), EngineError> {
-    let Some(live) = live::<Pod>(core, id, name) else {
-        return Ok(());
-    };
-    let (_, now) = stopping_now();
+/// Changes something on a pod that is being deleted, so that its kubelet looks at it. It was tried, whatever comes of it.
+pub(crate) async fn remind(core: &Arc<Core>, id: &WorkloadId, name: &str) {
+    let now = Utc::now();
+    let tried = core.with(|state| {
+        let pod = state.groups.get_mut(id)?.pods.get_mut(name)?;
+        pod.reminded = Some(now);
+        Some(Arc::clone(&pod.live))
+    });
+    let Some(live) = tried else { return };
     let change = json!({ "metadata": {
         "uid": live.metadata.uid,
-        "annotations": { REMINDED: now },
+        "annotations": { REMINDED: written(now) },
     }});
-    tracing::info!(pod = name, "its kubelet is reminded that it is to end");
-    change_seen::<Pod>(core, id, name, &change).await
+    match change_seen::<Pod>(core, id, name, &change).await {
+        Ok(()) => tracing::info!(pod = name, "its kubelet is reminded that it is to end"),
+        Err(error) => {
+            tracing::warn!(pod = name, %error, "its kubelet cannot be reminded that it is to end");
+        }
+    }
 }
 
 /// The uid of the wished generation's object, while it is without its furniture.

@@ -197,11 +197,12 @@ pub(crate) fn plan(wished: Option<Wished>, view: &View, now: DateTime<Utc>) -> P
             }
         },
     }
+    remind(view, now, &mut plan);
     plan
 }
 
-/// Pods that are on their way out alone, and those that should be gone by now.
-fn go_on(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
+/// Pods that should be gone by now. What is wished comes first.
+fn remind(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
     for pod in &view.pods {
         match pod.overdue {
             Some(at) if at <= now => plan.push(Step::Remind(pod.name.clone())),
@@ -209,6 +210,10 @@ fn go_on(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
             None => {}
         }
     }
+}
+
+/// Pods that are on their way out alone.
+fn go_on(view: &View, now: DateTime<Utc>, plan: &mut Plan) {
     for pod in view.pods.iter().filter(|pod| !pod.deleting) {
         let Some(since) = pod.leaving else { continue };
         match waits_until(pod, since, now) {

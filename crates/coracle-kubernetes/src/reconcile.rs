@@ -19,7 +19,6 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::time::Instant;
 
 use crate::client::chain;
-use crate::facts::STOPPING;
 use crate::group::Trouble;
 use crate::operate::{self, End};
 use crate::plan::{Plan, Step, plan};
@@ -220,41 +219,48 @@ async fn perform(
     workload: Option<&Arc<Workload>>,
     next: &Plan,
 ) -> Result<(), EngineError> {
+    let mut done = Ok(());
     for step in &next.steps {
-        match (step, workload) {
-            (Step::MakeSet, Some(workload)) => operate::make_set(core, workload).await?,
-            (Step::MakePod, Some(workload)) => operate::make_pod(core, workload).await?,
-            (Step::MakeJob, Some(workload)) => operate::make_job(core, workload).await?,
-            (Step::MakeSet | Step::MakePod | Step::MakeJob, None) => {}
-            (Step::Resize(set, replicas), _) => operate::resize(core, id, set, *replicas).await?,
-            (Step::StopSet(set), _) => operate::stop_set(core, id, set).await?,
-            (Step::DeleteSet(set), _) => {
-                operate::delete::<Deployment>(core, id, set, End::Graceful).await?
-            }
-            (Step::DeleteJob(job), _) => {
-                operate::delete::<Job>(core, id, job, End::Graceful).await?
-            }
-            (Step::Detach(pod) | Step::Leave(pod), _) => operate::leave(core, id, pod).await?,
-            (Step::DeletePod(pod), _) => {
-                operate::delete::<Pod>(core, id, pod, End::Graceful).await?
-            }
-            (Step::StrikeOff(pod), _) => {
-                operate::delete::<Pod>(core, id, pod, End::Unheard).await?
-            }
-            (Step::Remind(pod), _) => operate::remind(core, id, pod).await?,
+        if let Step::Remind(pod) = step {
+            // Whatever stands in the way of the others: it may be this very pod.
+            operate::remind(core, id, pod).await;
+        } else if done.is_ok() {
+            done = take_step(core, id, workload, step).await;
         }
     }
+    done?;
     if let Some(workload) = workload {
         operate::furnish(core, workload).await?;
     }
     Ok(())
 }
 
-/// The annotation of something that is on its way out from now on.
-pub(crate) fn stopping_now() -> (&'static str, String) {
-    let now = Utc::now();
-    (
-        STOPPING,
-        now.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-    )
+async fn take_step(
+    core: &Arc<Core>,
+    id: &WorkloadId,
+    workload: Option<&Arc<Workload>>,
+    step: &Step,
+) -> Result<(), EngineError> {
+    match (step, workload) {
+        (Step::MakeSet, Some(workload)) => operate::make_set(core, workload).await,
+        (Step::MakePod, Some(workload)) => operate::make_pod(core, workload).await,
+        (Step::MakeJob, Some(workload)) => operate::make_job(core, workload).await,
+        (Step::MakeSet | Step::MakePod | Step::MakeJob, None) => Ok(()),
+        (Step::Resize(set, replicas), _) => operate::resize(core, id, set, *replicas).await,
+        (Step::StopSet(set), _) => operate::stop_set(core, id, set).await,
+        (Step::DeleteSet(set), _) => {
+            operate::delete::<Deployment>(core, id, set, End::Graceful).await
+        }
+        (Step::DeleteJob(job), _) => operate::delete::<Job>(core, id, job, End::Graceful).await,
+        (Step::Detach(pod) | Step::Leave(pod), _) => operate::leave(core, id, pod).await,
+        (Step::DeletePod(pod), _) => operate::delete::<Pod>(core, id, pod, End::Graceful).await,
+        (Step::StrikeOff(pod), _) => operate::delete::<Pod>(core, id, pod, End::Unheard).await,
+        (Step::Remind(pod), _) => {
+            operate::remind(core, id, pod).await;
+            Ok(())
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,7 +61,9 @@ fn a_pod_that_should_have_ended_is_reminded_of_it() {
     assert_eq!((waits.steps, waits.wake), (vec![], Some(at(11))));
     view.pods[0].overdue = Some(at(10));
     assert_eq!(plan(None, &view, at(10)).steps, [Step::Remind("a".into())]);
-    assert!(run(1, 1, &view).contains(&Step::Remind("a".into())));
+    // After all else.
+    let resize = Step::Resize("web-g1".into(), 1);
+    assert_eq!(run(1, 1, &view), [resize, Step::Remind("a".into())]);
 }
 
 #[test]
