@@ -185,6 +185,11 @@ async fn a_platform_that_is_started_before_its_etcd_waits_and_says_so() {
         etcd.run().await;
     });
     up.ok();
+    // What cleans up looks for the platform's id in its data directory, and it is in etcd.
+    let record = etcd.store("/coracle/").await.get("/system/platform").await;
+    let record: Value = serde_json::from_slice(&record.unwrap().unwrap().value).unwrap();
+    let id = record["object"]["id"].as_str().unwrap();
+    std::fs::write(platform.data().join("platform.id"), id).unwrap();
     for words in ["the control plane waits: ", "etcd does not answer at", &url] {
         assert!(up.stderr.contains(words), "{up}");
     }
