@@ -63,6 +63,7 @@ impl DockerEngine {
         }
         let core = Core::new(config);
         observe::spawn(&core);
+        image::former::spawn(&core);
         Ok(Arc::new(Self { core }))
     }
 }
@@ -140,15 +141,7 @@ impl Engine for DockerEngine {
         project: &ProjectName,
         pull: &PullCredentials,
     ) -> Result<(), EngineError> {
-        if self.core.credentials.set(project, pull) {
-            let (core, host) = (Arc::clone(&self.core), pull.host.clone());
-            let owner = &self.core.config.supervisor;
-            owner.spawn("docker-image-names", async move {
-                if let Err(error) = image::hide_builds(&core, &host).await {
-                    tracing::warn!(%error, "images of earlier builds keep tags that everybody can foresee");
-                }
-            });
-        }
+        self.core.credentials.set(project, pull);
         Ok(())
     }
 

@@ -11,22 +11,21 @@
 //! only that nobody can foresee: the tag that a build pushed has random letters in it, and what was pulled with credentials
 //! has no tag but its digest. Who knows a digest or such a tag had the image before.
 
-use std::collections::{BTreeMap, HashMap};
+pub(crate) mod former;
+
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::models::ImageInspect;
-use bollard::query_parameters::{
-    CreateImageOptions, ListImagesOptions, RemoveImageOptions, TagImageOptions,
-};
+use bollard::query_parameters::{CreateImageOptions, RemoveImageOptions};
 use coracle_engine::build::{PullCredentials, RegistryCredentials};
 use coracle_engine::{EngineError, ImageInfo};
 use coracle_model::name::{ImageRef, ProjectName};
 use futures::StreamExt as _;
 
 use crate::client::{engine_error, ignore_missing, is_missing, status_of, words_of};
-use crate::facts::{BUILD, PLATFORM};
 use crate::reference::{Reference, exact, is_id};
 use crate::state::Core;
 
@@ -36,8 +35,6 @@ pub(crate) struct KnownCredentials(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// Was any project given anything?
-    given: bool,
     /// What each project was given.
     projects: BTreeMap<ProjectName, PullCredentials>,
     /// What worked, by repository: credentials need not be good for another one of the same registry.
@@ -49,11 +46,8 @@ impl KnownCredentials {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what a project was given; says whether it is the first in this process's life that was given anything.
-    pub(crate) fn set(&self, project: &ProjectName, pull: &PullCredentials) -> bool {
-        let mut known = self.known();
-        known.projects.insert(project.clone(), pull.clone());
-        !std::mem::replace(&mut known.given, true)
+    pub(crate) fn set(&self, project: &ProjectName, pull: &PullCredentials) {
+        self.known().projects.insert(project.clone(), pull.clone());
     }
 
     pub(crate) fn forget(&self, project: &ProjectName) {
@@ -281,6 +275,7 @@ fn pull_error(
 }
 
 pub(crate) async fn remove(core: &Core, image: &ImageRef) -> Result<(), EngineError> {
+    former::hidden(core).await?;
     let docker = core.client.docker().await?;
     let Some(name) = exact(image) else {
         return Ok(());
@@ -294,56 +289,6 @@ pub(crate) async fn remove(core: &Core, image: &ImageRef) -> Result<(), EngineEr
         Err(error) if status_of(&error) == Some(409) => Ok(()),
         other => other.map_err(engine_error),
     }
-}
-
-/// Renames what was built when builds pushed tags that everybody can foresee, as far as it was pushed to `host`.
-pub(crate) async fn hide_builds(core: &Core, host: &str) -> Result<(), EngineError> {
-    let docker = core.client.docker().await?;
-    let labels = vec![
-        format!("{PLATFORM}={}", core.config.platform),
-        BUILD.to_owned(),
-    ];
-    let options = ListImagesOptions {
-        filters: Some(HashMap::from([("label".to_owned(), labels)])),
-        ..ListImagesOptions::default()
-    };
-    for image in docker
-        .list_images(Some(options))
-        .await
-        .map_err(engine_error)?
-    {
-        let Some(build) = image.labels.get(BUILD) else {
-            continue;
-        };
-        for name in &image.repo_tags {
-            let Some((repository, hidden)) = hidden_tag(name, host, build) else {
-                continue;
-            };
-            let tag = TagImageOptions {
-                repo: Some(repository.to_owned()),
-                tag: Some(hidden),
-            };
-            docker
-                .tag_image(&image.id, Some(tag))
-                .await
-                .map_err(engine_error)?;
-            let untagged = docker
-                .remove_image(name, None::<RemoveImageOptions>, None)
-                .await
-                .map(drop);
-            ignore_missing(untagged).map_err(engine_error)?;
-        }
-    }
-    Ok(())
-}
-
-/// The repository of an image, and the tag that it gets instead of one of a build's number alone.
-fn hidden_tag<'a>(name: &'a str, host: &str, build: &str) -> Option<(&'a str, String)> {
-    let name = Reference::parse(name);
-    let tag = name.tag.filter(|_| name.host == host)?;
-    let number = tag.strip_prefix('b')?;
-    let of_build = !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit());
-    of_build.then(|| (name.repository, format!("{tag}-{build}")))
 }
 
 #[cfg(test)]
@@ -402,23 +347,6 @@ mod tests {
         assert_eq!(of("127.0.0.1:7070/one/web:1", Some(&project("two"))), None);
         known.forget(&project("one"));
         assert_eq!(of("127.0.0.1:7070/one/web:1", one.as_ref()), None);
-    }
-
-    #[test]
-    fn a_tag_of_a_number_alone_is_hidden_on_the_platforms_registry() {
-        let hidden = |name| hidden_tag(name, "127.0.0.1:7070", "00ff");
-        let (repository, tag) = hidden("127.0.0.1:7070/shop/web:b3").unwrap();
-        assert_eq!((repository, &*tag), ("127.0.0.1:7070/shop/web", "b3-00ff"));
-        for other in [
-            "127.0.0.1:7070/shop/web:b3-00ff",
-            "127.0.0.1:7070/shop/web:b",
-            "127.0.0.1:7070/shop/web:latest",
-            "127.0.0.1:7071/shop/web:b3",
-            "shop/web:b3",
-            "<none>:<none>",
-        ] {
-            assert_eq!(hidden(other), None, "{other}");
-        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Core {
     /// Wakes the timer of retries.
     pub(crate) retries: Notify,
     pub(crate) credentials: KnownCredentials,
+    /// Once images of builds of a former version have tags that nobody can foresee.
+    pub(crate) images_hidden: tokio::sync::OnceCell<()>,
     pub(crate) samples: Samples,
     pub(crate) processor_sample: Mutex<Option<node::ProcessorSample>>,
     state: Mutex<State>,
@@ -200,6 +202,7 @@ impl Core {
             cordoning: tokio::sync::Mutex::new(()),
             retries: Notify::new(),
             credentials: KnownCredentials::default(),
+            images_hidden: tokio::sync::OnceCell::new(),
             samples: Samples::default(),
             processor_sample: Mutex::new(None),
             state: Mutex::new(State {

@@ -46,6 +46,7 @@ pub(crate) async fn build(
         )));
     }
     let work = async {
+        image::former::hidden(core).await?;
         let docker = core.client.docker().await?;
         solve(core, &docker, &request, &progress).await?;
         let reference = push::push(&docker, &request, &progress).await?;
