@@ -89,7 +89,8 @@ fn told(found: Found, image: &ImageRef) -> Result<ImageInfo, EngineError> {
     })
 }
 
-/// Says which image its registry has under a reference, and takes nobody else's word for it.
+/// Says which image its registry has under a reference, and takes nobody else's word for it. That a registry cannot be
+/// asked is an error that passes.
 pub(crate) async fn ask_registry(
     core: &Core,
     image: &ImageRef,
@@ -97,19 +98,7 @@ pub(crate) async fn ask_registry(
 ) -> Result<ImageInfo, EngineError> {
     match question(core, image, credentials).ask().await {
         Ok(found) => told(found, image),
-        Err(Trouble::No(reason) | Trouble::Away(reason)) => Err(unavailable(image, reason)),
-    }
-}
-
-/// Says which image its registry has under a reference, if any. A registry that cannot be asked is an error that passes.
-pub(crate) async fn in_registry(
-    core: &Core,
-    image: &ImageRef,
-    credentials: Option<&RegistryCredentials>,
-) -> Result<Option<ImageInfo>, EngineError> {
-    match question(core, image, credentials).ask().await {
-        Ok(found) => told(found, image).map(Some),
-        Err(Trouble::No(_)) => Ok(None),
+        Err(Trouble::No(reason)) => Err(unavailable(image, reason)),
         Err(Trouble::Away(reason)) => Err(EngineError::Failed {
             message: format!("the registry does not say whether it has {image}: {reason}"),
             source: None,

@@ -118,11 +118,13 @@ impl<'a> Begin<'a> {
         }
         // Nobody else pushes under this name: a life before came that far, and only its word got lost.
         let request = self.request;
-        let there =
-            image::in_registry(self.core, &request.push, request.credentials.as_ref()).await?;
-        if let Some(image) = there {
-            tracing::info!(job = self.name, "the image of a build is pushed already");
-            return Ok(Try::Begun(Box::new(Begun::Pushed(image))));
+        match image::ask_registry(self.core, &request.push, request.credentials.as_ref()).await {
+            Ok(image) => {
+                tracing::info!(job = self.name, "the image of a build is pushed already");
+                return Ok(Try::Begun(Box::new(Begun::Pushed(image))));
+            }
+            Err(EngineError::ImageUnavailable { .. }) => {}
+            Err(error) => return Err(error),
         }
         let Some((ticket, secret)) = self.secret().await? else {
             return Ok(Try::Going);

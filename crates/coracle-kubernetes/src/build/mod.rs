@@ -29,6 +29,7 @@ use coracle_engine::build::{BuildProgress, BuildRequest, BuiltImage};
 use coracle_engine::desk::LaidSource;
 use coracle_engine::{EngineError, ImageInfo};
 use kube::ResourceExt as _;
+use tokio::time::Instant;
 
 use crate::image;
 use crate::state::Core;
@@ -38,8 +39,10 @@ use follow::{Followed, Follower, Restarts};
 
 pub(crate) use end::end_except;
 
-/// So often the registry is asked for what a build pushed, …
+/// So often a registry is asked that says it has nothing of what a build pushed, …
 const ASKED: u32 = 5;
+/// … for so long one that says nothing, …
+const SILENT: Duration = Duration::from_mins(3);
 /// … with this pause.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
 
@@ -153,15 +156,21 @@ async fn work(
 
 /// What the registry has by now. It may be just about to begin, like the control plane that asks.
 async fn pushed(core: &Core, request: &BuildRequest) -> Result<BuiltImage, EngineError> {
+    let patience = Instant::now() + SILENT;
     let mut tries = 1;
     loop {
         let found = image::ask_registry(core, &request.push, request.credentials.as_ref()).await;
-        match found {
+        let error = match found {
             Ok(found) => return Ok(built(found)),
-            Err(error) if tries == ASKED => return Err(error),
-            Err(error) => tracing::debug!(%error, "the registry has no image of a build yet"),
+            Err(error) => error,
+        };
+        if !error.is_passing() {
+            tries += 1;
         }
-        tries += 1;
+        if tries > ASKED || Instant::now() >= patience {
+            return Err(error);
+        }
+        tracing::debug!(%error, "the registry has no image of a build yet");
         tokio::time::sleep(ASKED_AGAIN).await;
     }
 }

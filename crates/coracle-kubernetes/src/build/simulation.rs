@@ -1,9 +1,10 @@
 //! Builds on a simulated API server, where the test is the cluster: Jobs get pods, pods run and are lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use coracle_engine::build::{BuildEvent, BuildLimits, BuildRequest, BuiltImage};
 use coracle_engine::{ContextDesk, Engine as _, EngineError};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::ASKED;
 use super::config::{BuildConfig, BuildTool};
 use crate::KubernetesEngine;
 use crate::config::Patience;
@@ -30,8 +32,19 @@ struct Ground {
     engine: Mutex<Arc<KubernetesEngine>>,
     desk: ContextDesk,
     push: ImageRef,
-    /// Does the registry have what is pushed?
-    pushed: Arc<AtomicBool>,
+    registry: Arc<Answers>,
+}
+
+/// What the registry answers when it is asked for a manifest, and how often it was.
+struct Answers {
+    status: AtomicU16,
+    asked: AtomicU32,
+}
+
+impl Answers {
+    fn set(&self, status: StatusCode) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+    }
 }
 
 type Building = JoinHandle<(Result<BuiltImage, EngineError>, Vec<String>)>;
@@ -39,8 +52,11 @@ type Building = JoinHandle<(Result<BuiltImage, EngineError>, Vec<String>)>;
 impl Ground {
     async fn new() -> Self {
         let server = ApiServer::start(Release::Old).await;
-        let pushed = Arc::<AtomicBool>::default();
-        let registry = registry(&server, &pushed).await;
+        let answers = Arc::new(Answers {
+            status: AtomicU16::new(StatusCode::NOT_FOUND.as_u16()),
+            asked: AtomicU32::new(0),
+        });
+        let registry = registry(&server, &answers).await;
         let desk = ContextDesk::default();
         let engine = engine(&server, &desk).await;
         let push = ImageRef::new(format!("{registry}/shop/web:b1")).unwrap();
@@ -49,7 +65,7 @@ impl Ground {
             engine: Mutex::new(engine),
             desk,
             push,
-            pushed,
+            registry: answers,
         }
     }
 
@@ -109,7 +125,7 @@ impl Ground {
     fn pod(&self, job: &Value, name: &str) -> Pod<'_> {
         let pod = Pod {
             server: &self.server,
-            pushed: &self.pushed,
+            registry: &self.registry,
             path: format!("/api/v1/namespaces/builds-coracle/pods/{name}"),
         };
         pod.put(json!({ "metadata": {
@@ -148,17 +164,20 @@ async fn engine(server: &ApiServer, desk: &ContextDesk) -> Arc<KubernetesEngine>
     KubernetesEngine::connect(config).await.unwrap()
 }
 
-/// One that has every image once one is pushed.
-async fn registry(server: &ApiServer, pushed: &Arc<AtomicBool>) -> std::net::SocketAddr {
+/// One that has every image or none.
+async fn registry(server: &ApiServer, answers: &Arc<Answers>) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let digest = format!("sha256:{}", "a".repeat(64));
-    let pushed = Arc::clone(pushed);
+    let answers = Arc::clone(answers);
     let answer = move |uri: axum::http::Uri| {
-        let (digest, pushed) = (digest.clone(), pushed.load(Ordering::Relaxed));
+        let digest = digest.clone();
+        let status = answers.status.load(Ordering::Relaxed);
+        answers.asked.fetch_add(1, Ordering::Relaxed);
         async move {
-            if !pushed {
-                return axum::http::StatusCode::NOT_FOUND.into_response();
+            let status = StatusCode::from_u16(status).unwrap();
+            if status != StatusCode::OK {
+                return status.into_response();
             }
             let body = match uri.path().contains("/manifests/") {
                 true => json!({
@@ -182,7 +201,7 @@ async fn registry(server: &ApiServer, pushed: &Arc<AtomicBool>) -> std::net::Soc
 
 struct Pod<'a> {
     server: &'a ApiServer,
-    pushed: &'a AtomicBool,
+    registry: &'a Answers,
     path: String,
 }
 
@@ -205,7 +224,7 @@ impl Pod<'_> {
 
     fn ends(&self, status: i32) {
         if status == 0 {
-            self.pushed.store(true, Ordering::Relaxed);
+            self.registry.set(StatusCode::OK);
         }
         self.containers(ended(0), ended(status));
     }
@@ -345,12 +364,33 @@ async fn a_bad_moment_does_not_end_a_build_that_goes_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_pushed_is_not_built_again() {
     let ground = Ground::new().await;
-    ground.pushed.store(true, Ordering::Relaxed);
+    ground.registry.set(StatusCode::OK);
     let (built, _) = result(ground.build()).await;
     let built = built.unwrap();
     assert!(built.reference.as_str().contains("@sha256:aaaa"));
     assert_eq!(built.ports, [8080]);
     assert_eq!(ground.requests(&format!("POST {JOBS}")), 0);
+}
+
+/// The registry asks the store who may read it, and that may be away longer than for a moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_well_ends_no_build() {
+    let ground = Ground::new().await;
+    let building = ground.build();
+    let job = ground.job(&Value::Null).await;
+    ground.registry.set(StatusCode::SERVICE_UNAVAILABLE);
+    let pod = ground.pod(&job, "one");
+    pod.says(&LINES, Followed::Open);
+    pod.containers(ended(0), ended(0));
+    let asked = || ground.registry.asked.load(Ordering::Relaxed);
+    let before = asked();
+    until("more than a moment", || {
+        (asked() > before + ASKED + 1).then_some(())
+    })
+    .await;
+    ground.registry.set(StatusCode::OK);
+    let (built, _) = result(building).await;
+    built.unwrap();
 }
 
 /// An upgrade while a build runs: releases before named what a build pushes otherwise.
