@@ -37,7 +37,8 @@ pub(crate) fn spawn(core: &Arc<Core>) {
 /// Makes sure that they are hidden.
 pub(crate) async fn hidden(core: &Core) -> Result<(), EngineError> {
     let hide = || hide(core);
-    core.images_hidden.get_or_try_init(hide).await.map(|()| ())
+    core.images_hidden.get_or_try_init(hide).await?;
+    Ok(())
 }
 
 /// Renames each of them that it can, and tells of the first that it could not.
