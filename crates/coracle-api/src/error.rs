@@ -9,7 +9,7 @@ use coracle_engine::EngineError;
 use coracle_model::name::InvalidName;
 use coracle_model::problem::{Code, Problem};
 
-use crate::waiting::Awaited;
+use crate::awaited::Awaited;
 
 /// Why a request was not done. The cause goes to the log, the problem to the caller.
 #[derive(Debug)]

@@ -1,29 +1,19 @@
 //! Is it alive, and is it ready?
 //!
 //! Theory of operation: both are asked by anybody and again and again: by balancers, kubelets, gateways, strangers. So
-//! they say no more than yes or no, and cost nothing that grows with how often they are asked: the store is read at most
-//! once in [`FRESH`], however many ask meanwhile, and never written. Why it cannot be read is in the log, once; whether
-//! it takes writes is told to whoever may see [`system`](crate::system). Who asks may have less patience than the store
-//! needs: the read goes on without them, for whoever asks next.
+//! they say no more than yes or no, and cost nothing that grows with how often they are asked
+//! ([`Readiness`]). Whether the store takes writes is told to whoever may see [`system`](crate::system).
 
-use std::error::Error as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
-use coracle_store::{Store, StoreError};
+use coracle_store::Store;
 use coracle_task::Supervisor;
-use tokio::sync::{Mutex, oneshot};
-use tokio::time::Instant;
 
+use crate::readiness::{Readiness, Ready};
 use crate::state::ApiState;
-
-/// How long what was found out is told again.
-const FRESH: Duration = Duration::from_secs(1);
-/// How long a store has to answer: whoever asks is waited for by somebody.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers as long as the process does.
 #[utoipa::path(get, path = "/healthz", tag = "platform", responses((status = 200, description = "It is alive")))]
@@ -54,86 +44,26 @@ async fn answer(
     }
 }
 
-/// Does the store answer?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ready {
-    Yes,
-    No,
-}
-
-/// What was found out last of whether the store answers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Readiness(Arc<Mutex<Option<(Instant, Ready)>>>);
-
-impl Readiness {
-    /// As it was found out within [`FRESH`]. Who comes while it is found out waits for that.
-    async fn of(&self, store: &Arc<dyn Store>, supervisor: &Supervisor) -> Ready {
-        let mut last = Arc::clone(&self.0).lock_owned().await;
-        let before = match *last {
-            Some((at, ready)) if at.elapsed() < FRESH => return ready,
-            before => before.map(|(_, ready)| ready),
-        };
-        let (tell, told) = oneshot::channel();
-        let store = Arc::clone(store);
-        supervisor.spawn("readiness", async move {
-            let now = look(&*store, before).await;
-            *last = Some((Instant::now(), now));
-            // Who asked may have left.
-            tell.send(now).ok();
-        });
-        told.await.unwrap_or(Ready::No)
-    }
-}
-
-/// Asks the store, and tells the log when its answer is another than before.
-async fn look(store: &dyn Store, before: Option<Ready>) -> Ready {
-    let read = tokio::time::timeout(PATIENCE, store.revision());
-    match read.await {
-        Ok(Ok(_revision)) => {
-            if before == Some(Ready::No) {
-                tracing::info!("the store answers again: ready");
-            }
-            Ready::Yes
-        }
-        Ok(Err(error)) => {
-            log(before, Some(&error));
-            Ready::No
-        }
-        Err(_elapsed) => {
-            log(before, None);
-            Ready::No
-        }
-    }
-}
-
-/// A trouble that lasts is told once.
-fn log(before: Option<Ready>, error: Option<&StoreError>) {
-    if before == Some(Ready::No) {
-        return;
-    }
-    let seconds = PATIENCE.as_secs();
-    let silence = format!("there was no answer within {seconds} s");
-    let cause = error
-        .and_then(|error| error.source())
-        .map(ToString::to_string);
-    let error = error.map_or(silence, ToString::to_string);
-    tracing::warn!(error, cause, "not ready: the store does not answer");
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex as StdMutex;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
 
     use async_trait::async_trait;
-    use coracle_store::{Entry, Expected, LeaseId, Listing, Op, Page, Revision, WatchStream};
+    use coracle_store::{
+        Entry, Expected, LeaseId, Listing, Op, Page, Revision, StoreError, WatchStream,
+    };
+    use tokio::time::Instant;
+
+    use crate::readiness::FRESH;
 
     use super::*;
 
     /// Servers that are there or not, and who counts what they are asked.
     #[derive(Debug, Default)]
     struct Servers {
-        away: StdMutex<Option<StoreError>>,
+        away: Mutex<Option<StoreError>>,
         reads: AtomicU32,
     }
 

@@ -10,9 +10,9 @@ use coracle_registry::Registry;
 use coracle_task::Supervisor;
 use tokio::sync::Mutex;
 
-use crate::connect::{ConnectLimits, Connections};
+use crate::connect::places::{ConnectLimits, Connections};
 use crate::credentials::Authentication;
-use crate::health::Readiness;
+use crate::readiness::Readiness;
 use crate::throttle::Throttle;
 
 /// What every handler has. Clones share it.

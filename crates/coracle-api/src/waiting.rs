@@ -10,35 +10,14 @@ use axum::{Json, Router};
 use coracle_model::problem::{Code, Problem};
 use coracle_task::{CancellationToken, Supervisor};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
+use crate::awaited::Reason;
 use crate::connection::{self, ConnectionLimits};
 use crate::health;
 use crate::server::ServeError;
 
 /// How long answers under way have to end.
 const DRAIN: Duration = Duration::from_secs(1);
-
-/// What a control plane waits for. It is told to everybody, so it has no details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
-    /// Its own parts: it has just been started.
-    Start,
-    /// The store, which does not answer or lets it not in.
-    Store,
-}
-
-impl Awaited {
-    pub(crate) const fn words(self) -> &'static str {
-        match self {
-            Self::Start => "the control plane is starting",
-            Self::Store => "the store does not answer, or does not let this platform in",
-        }
-    }
-}
-
-/// What is waited for at the moment.
-pub type Reason = watch::Receiver<Awaited>;
 
 /// Tells everybody who asks that this control plane waits, until `stop`: `/healthz` that it lives, `/readyz` and
 /// everything else why it cannot do anything yet.
@@ -80,7 +59,10 @@ async fn everything(State(reason): State<Reason>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::awaited::Awaited;
 
     #[tokio::test]
     async fn it_lives_and_says_what_it_waits_for() {
