@@ -175,7 +175,8 @@ pub trait Engine: Send + Sync + 'static {
     /// it is pulled.
     ///
     /// # Errors
-    /// [`EngineError::ImageUnavailable`].
+    /// [`EngineError::ImageUnavailable`]; [`EngineError::RegistryUnavailable`] while its registry does not answer, as far as
+    /// the engine can tell.
     async fn resolve_image(
         &self,
         image: &ImageRef,

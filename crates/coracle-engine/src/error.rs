@@ -26,6 +26,14 @@ pub enum EngineError {
         /// Why, in the registry's or engine's words.
         reason: String,
     },
+    /// The image's registry does not answer, or has no time. It may later.
+    #[error("image {image} cannot be had now: {reason}")]
+    RegistryUnavailable {
+        /// The image that was asked for.
+        image: String,
+        /// Why, in plain words.
+        reason: String,
+    },
     /// The pod is in a phase in which this cannot be done.
     #[error("{pod} is {phase}: {reason}")]
     WrongPhase {
@@ -111,6 +119,7 @@ impl EngineError {
         matches!(
             self,
             Self::Unavailable(_)
+                | Self::RegistryUnavailable { .. }
                 | Self::Unreachable { .. }
                 | Self::Credentials(_)
                 | Self::Full(_)

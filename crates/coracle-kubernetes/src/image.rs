@@ -98,11 +98,7 @@ pub(crate) async fn ask_registry(
 ) -> Result<ImageInfo, EngineError> {
     match question(core, image, credentials).ask().await {
         Ok(found) => told(found, image),
-        Err(Trouble::No(reason)) => Err(unavailable(image, reason)),
-        Err(Trouble::Away(reason)) => Err(EngineError::Failed {
-            message: format!("the registry does not say whether it has {image}: {reason}"),
-            source: None,
-        }),
+        Err(trouble) => Err(failed(image, trouble)),
     }
 }
 
@@ -113,23 +109,25 @@ pub(crate) async fn resolve(
     credentials: Option<&RegistryCredentials>,
 ) -> Result<ImageInfo, EngineError> {
     let whose = Registry::of(core.config.registry.as_ref(), &parts(image.as_str()));
-    match question(core, image, credentials).ask().await {
-        Ok(found) => told(found, image),
-        Err(Trouble::No(reason)) => Err(unavailable(image, reason)),
-        Err(Trouble::Away(reason)) if whose == Registry::Own => Err(unavailable(image, reason)),
-        Err(Trouble::Away(reason)) => {
-            let pinned = image.as_str().contains('@');
-            match on_nodes(core, image).await? {
-                Some(bytes) => {
-                    tracing::info!(%image, reason, "a node has the image: it is taken as it was given");
-                    Ok(as_given(image, bytes))
-                }
-                // The nodes may reach what we cannot; a digest leaves nothing to find out but ports.
-                None if pinned => Ok(as_given(image, 0)),
-                None => Err(unavailable(image, format!("{reason}, and no node has it"))),
-            }
-        }
+    let trouble = match question(core, image, credentials).ask().await {
+        Ok(found) => return told(found, image),
+        Err(trouble) => trouble,
+    };
+    let (Trouble::Away(reason) | Trouble::Nowhere(reason)) = &trouble else {
+        return Err(failed(image, trouble));
+    };
+    if whose == Registry::Own {
+        return Err(failed(image, trouble));
     }
+    if let Some(bytes) = on_nodes(core, image).await? {
+        tracing::info!(%image, reason, "a node has the image: it is taken as it was given");
+        return Ok(as_given(image, bytes));
+    }
+    if image.as_str().contains('@') {
+        // The nodes may reach what we cannot; a digest leaves nothing to find out but ports.
+        return Ok(as_given(image, 0));
+    }
+    Err(failed(image, trouble.and("no node has it")))
 }
 
 fn as_given(image: &ImageRef, bytes: u64) -> ImageInfo {
@@ -137,6 +135,16 @@ fn as_given(image: &ImageRef, bytes: u64) -> ImageInfo {
         pinned: image.clone(),
         ports: Vec::new(),
         bytes,
+    }
+}
+
+fn failed(image: &ImageRef, trouble: Trouble) -> EngineError {
+    match trouble {
+        Trouble::No(reason) | Trouble::Nowhere(reason) => unavailable(image, reason),
+        Trouble::Away(reason) => EngineError::RegistryUnavailable {
+            image: image.to_string(),
+            reason,
+        },
     }
 }
 

@@ -162,6 +162,7 @@ async fn resolve(scene: &Scene, key: &AppKey, number: ReleaseNumber) -> Result<(
         let pause = backoff.next_delay();
         if error.is_passing() && tokio::time::Instant::now() + pause < until {
             tracing::info!(app = %key, release = %number, %error, "fetching the image is tried again");
+            wait_for(scene, &at, number, &error).await?;
             tokio::time::sleep(pause).await;
             continue;
         }
@@ -171,6 +172,26 @@ async fn resolve(scene: &Scene, key: &AppKey, number: ReleaseNumber) -> Result<(
         };
         return set_release(scene, key, number, &change, Vec::new()).await;
     }
+}
+
+/// Says on the release what it waits for.
+async fn wait_for(
+    scene: &Scene,
+    at: &str,
+    number: ReleaseNumber,
+    error: &EngineError,
+) -> Result<(), OperationError> {
+    let reason = error.to_string();
+    let change = |release: &mut Release| {
+        let status = &mut release.status;
+        if status.phase == ReleasePhase::Deploying && status.image.is_none() {
+            status.reason = Some(reason.clone());
+        }
+        Ok(())
+    };
+    let objects = &scene.control.objects;
+    let changed = objects.modify::<ReleaseSpec>(at, number, change).await;
+    changed.map(drop)
 }
 
 async fn pin(
@@ -183,6 +204,8 @@ async fn pin(
     let change = |release: &mut Release| {
         let status = &mut release.status;
         if status.phase == ReleasePhase::Deploying && status.image.is_none() {
+            // What it waited for.
+            status.reason = None;
             status.image = Some(PinnedImage {
                 reference: info.pinned.clone(),
                 ports: info.ports.clone(),

@@ -70,6 +70,17 @@ fn closeness_v6(address: Ipv6Addr) -> Option<Closeness> {
     }
 }
 
+/// Why a registry is not asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unasked {
+    /// Nobody says where it is. That may pass.
+    #[error("{0}")]
+    Unresolved(String),
+    /// What it is called, or where it is, no registry is.
+    #[error("{0}")]
+    NoRegistry(&'static str),
+}
+
 /// What a registry's answers may lead to.
 #[derive(Clone, Debug)]
 pub(super) struct Reach {
@@ -85,23 +96,28 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Looks where a registry is.
-    pub(super) async fn of(scheme: &'static str, host: &str) -> Result<Self, String> {
+    pub(super) async fn of(scheme: &'static str, host: &str) -> Result<Self, Unasked> {
         let url = Url::parse(&format!("{scheme}://{host}/"));
-        let url = url.map_err(|_| "that is no name of a registry".to_owned())?;
+        let url = url.map_err(|_| Unasked::NoRegistry("that is no name of a registry"))?;
         let name = url.host_str().unwrap_or_default();
         let name = name.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or_default();
         let found = tokio::time::timeout(RESOLVE, tokio::net::lookup_host((name, port)));
         let own: Vec<SocketAddr> = match found.await {
             Ok(Ok(found)) => found.collect(),
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_elapsed) => return Err("its name is not resolved in time".to_owned()),
+            Ok(Err(error)) => return Err(Unasked::Unresolved(error.to_string())),
+            Err(_elapsed) => {
+                let words = "its name is not resolved in time";
+                return Err(Unasked::Unresolved(words.to_owned()));
+            }
         };
         let near = own.iter().map(|address| closeness(address.ip()));
         // One address that is none of a registry's makes all of them suspect.
         let near: Option<Vec<Closeness>> = near.collect();
         let closest = near.and_then(|near| near.into_iter().max());
-        let closest = closest.ok_or("it is at an address at which no registry is")?;
+        let closest = closest.ok_or(Unasked::NoRegistry(
+            "it is at an address at which no registry is",
+        ))?;
         Ok(Self {
             name: name.to_owned(),
             host: host.to_owned(),

@@ -11,7 +11,7 @@ use reqwest::{Client, Response, StatusCode, Url, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::reach::Reach;
+use super::reach::{Reach, Unasked};
 use super::reference::Parts;
 use crate::client::chain;
 
@@ -75,10 +75,24 @@ pub(super) struct Found {
 /// Why a registry's answer is no help.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It gives none: it cannot be reached, or is not well.
+    /// It gives none just now: it cannot be reached, or is not well.
     Away(String),
+    /// It will never give one: there is no registry.
+    Nowhere(String),
     /// It says no, or what it says cannot be used.
     No(String),
+}
+
+impl Trouble {
+    /// The same, with a further word on it.
+    pub(super) fn and(self, word: &str) -> Self {
+        let more = |reason: String| format!("{reason}, and {word}");
+        match self {
+            Self::Away(reason) => Self::Away(more(reason)),
+            Self::Nowhere(reason) => Self::Nowhere(more(reason)),
+            Self::No(reason) => Self::No(more(reason)),
+        }
+    }
 }
 
 /// A question to a registry about one image.
@@ -93,14 +107,19 @@ impl Question<'_> {
     pub(super) async fn ask(self) -> Result<Found, Trouble> {
         if self.parts.host == NO_REGISTRY {
             let words = format!("{NO_REGISTRY} is no registry");
-            return Err(Trouble::Away(words));
+            return Err(Trouble::Nowhere(words));
         }
         let host = self.parts.host.to_owned();
         let asking = async {
             let reach = Reach::of(self.scheme, &host).await;
-            let reach =
-                reach.map_err(|why| Trouble::Away(format!("{host} is not asked: {why}")))?;
-            let client = client(&reach).map_err(|error| Trouble::Away(chain(&error)))?;
+            let reach = reach.map_err(|no| {
+                let words = format!("{host} is not asked: {no}");
+                match no {
+                    Unasked::Unresolved(_) => Trouble::Away(words),
+                    Unasked::NoRegistry(_) => Trouble::Nowhere(words),
+                }
+            })?;
+            let client = client(&reach).map_err(|error| Trouble::Nowhere(chain(&error)))?;
             let mut session = Session {
                 question: &self,
                 client,
@@ -127,7 +146,8 @@ fn client(reach: &Reach) -> Result<Client, reqwest::Error> {
 
 /// Does a registry answer this machine?
 pub(super) async fn answers(scheme: &'static str, host: &str) -> Result<(), String> {
-    let client = client(&Reach::of(scheme, host).await?);
+    let reach = Reach::of(scheme, host).await;
+    let client = client(&reach.map_err(|no| no.to_string())?);
     let client = client.map_err(|error| error.to_string())?;
     match client.get(format!("{scheme}://{host}/v2/")).send().await {
         // Without credentials it asks for them, which shows that it is there.

@@ -83,6 +83,40 @@ async fn resolve(image: &str, own: Option<RegistryNames>) -> Result<String, Stri
     }
 }
 
+/// The same of an image that no node has.
+async fn trouble(image: &str) -> EngineError {
+    let (_server, engine) = engine("another:1", None).await;
+    let image = ImageRef::new(image).unwrap();
+    engine.resolve_image(&image, None).await.unwrap_err()
+}
+
+/// What passes is told to pass, so that a deploy waits for it; what will never be there is not waited for.
+#[tokio::test]
+async fn a_registry_that_is_away_for_a_moment_is_no_refusal() {
+    for status in [429, 500, 503] {
+        let status = StatusCode::from_u16(status).unwrap();
+        let registry = Server::new(move |_| status.into_response()).await;
+        let error = trouble(&format!("{}/team/app:1", registry.address)).await;
+        assert!(error.is_passing(), "{error:?}");
+        let words = error.to_string();
+        assert!(
+            words.contains(status.as_str()) && words.contains("no node"),
+            "{words}"
+        );
+    }
+    for away in ["127.0.0.1:1/team/app:1", "registry.invalid/team/app:1"] {
+        let error = trouble(away).await;
+        assert!(
+            matches!(error, EngineError::RegistryUnavailable { .. }),
+            "{error:?}"
+        );
+    }
+    for never in ["localhost/by-hand:1", "169.254.169.254/team/app:1"] {
+        let error = trouble(never).await;
+        assert!(!error.is_passing(), "{error:?}");
+    }
+}
+
 fn challenge(realm: &str) -> Response {
     let value = format!("Bearer realm=\"{realm}\",service=\"s\"");
     (
@@ -126,7 +160,14 @@ async fn what_a_node_has_counts_where_its_registry_is_away() {
         own: "127.0.0.1:1".to_owned(),
         nodes: away.address.to_string(),
     };
-    resolve(&image, Some(own)).await.unwrap_err();
+    let (_server, engine) = engine(&image, Some(own)).await;
+    let own = engine
+        .resolve_image(&ImageRef::new(&image).unwrap(), None)
+        .await;
+    assert!(
+        matches!(own, Err(EngineError::RegistryUnavailable { .. })),
+        "{own:?}"
+    );
     let by_hand = "localhost/by-hand:1";
     assert_eq!(resolve(by_hand, None).await, Ok(by_hand.to_owned()));
 }

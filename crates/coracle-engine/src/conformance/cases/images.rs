@@ -106,11 +106,14 @@ pub async fn a_local_image_is_resolved(t: &Bench) {
     t.running(&web).await;
 }
 
-/// What is nowhere is named.
+/// What is nowhere is named. (Nothing listens where its registry would be.)
 pub async fn an_unknown_image_is_said_to_be_so(t: &Bench) {
     let image = t.no_image();
     match t.engine().resolve_image(&image, None).await {
-        Err(EngineError::ImageUnavailable { image: named, .. }) => {
+        Err(
+            EngineError::ImageUnavailable { image: named, .. }
+            | EngineError::RegistryUnavailable { image: named, .. },
+        ) => {
             assert_eq!(named, image.as_str());
         }
         other => panic!("{other:?}"),
