@@ -14,7 +14,7 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use coracle_model::build::Build;
-use coracle_model::name::{AppName, ImageRef, ProjectName};
+use coracle_model::name::{AppName, ImageRef, InvalidName, ProjectName};
 use coracle_model::plan::builds::BuildId;
 
 use crate::error::OperationError;
@@ -105,6 +105,19 @@ pub fn check_findable(field: &'static str, image: &ImageRef) -> Result<(), Opera
 }
 
 impl Settings {
+    /// Where a build is pushed to.
+    ///
+    /// # Errors
+    /// When the registry's host is no part of an image reference.
+    pub fn build_image(
+        &self,
+        project: &ProjectName,
+        build: &Build,
+    ) -> Result<ImageRef, InvalidName> {
+        let (app, tag) = (&build.spec.app, pushed_tag(build));
+        ImageRef::new(format!("{}/{project}/{app}:{tag}", self.registry_host))
+    }
+
     /// What an image is called in the platform's own registry, `PROJECT/APP:TAG`, if it is one. `reached` is the name by which
     /// whoever asks reached the API: the registry is there too.
     #[must_use]

@@ -4,10 +4,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::app::host_label;
-use coracle_model::build::Build;
-use coracle_model::name::{AppName, Hostname, ImageRef, InvalidName, ProjectName};
-
-use crate::image::pushed_tag;
+use coracle_model::name::{AppName, Hostname, InvalidName, ProjectName};
 
 /// How this platform is set up. Does not change while it runs.
 #[derive(Clone, Debug)]
@@ -84,19 +81,6 @@ impl Settings {
             80 => format!("http://{host}"),
             port => format!("http://{host}:{port}"),
         }
-    }
-
-    /// Where a build is pushed to.
-    ///
-    /// # Errors
-    /// When the registry's host is no part of an image reference.
-    pub fn build_image(
-        &self,
-        project: &ProjectName,
-        build: &Build,
-    ) -> Result<ImageRef, InvalidName> {
-        let (app, tag) = (&build.spec.app, pushed_tag(build));
-        ImageRef::new(format!("{}/{project}/{app}:{tag}", self.registry_host))
     }
 
     /// Uploads that wait for their build.
