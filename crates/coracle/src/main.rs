@@ -35,6 +35,7 @@ mod serve;
 mod settings;
 mod store;
 mod table;
+mod waiting;
 
 use std::process::ExitCode;
 

@@ -6,12 +6,11 @@
 //! and everything is opened again and again.
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use coracle_api::{
-    ApiState, Authentication, Awaited, BuildTags, FirstAdmin, PlatformCredential, RegistryAccess,
+    ApiState, Authentication, BuildTags, FirstAdmin, PlatformCredential, RegistryAccess,
 };
 use coracle_control::Control;
 use coracle_control::objects::Objects;
@@ -23,13 +22,13 @@ use coracle_model::env::Secret;
 use coracle_registry::Registry;
 use coracle_task::{Drain, Supervisor};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::data_dir::{DataDir, Part};
-use crate::error::{CliError, Result, chain};
+use crate::error::{CliError, Result};
 use crate::leader::{Electorate, Office};
 use crate::settings::{PlatformArgs, PlatformSettings, StoreKind};
 use crate::store::{NotOpen, PlatformStore, gateway_token, open_vault, shared_dir};
+use crate::waiting::Waiting;
 use crate::{engine, env_vars, operator, runtime};
 
 /// Threads that run the control plane: most of its time it waits.
@@ -40,8 +39,6 @@ const DRAIN: Duration = Duration::from_secs(10);
 const CUT: Duration = Duration::from_millis(200);
 /// Between two tries to open everything on a store that is away.
 const RETRY: Duration = Duration::from_secs(1);
-/// A start that takes no longer is waited for by those who ask; then they are told.
-const QUIET: Duration = Duration::from_secs(1);
 
 /// Run the control plane in the foreground, for service managers
 #[derive(Debug, clap::Args)]
@@ -211,61 +208,6 @@ struct Platform {
     supervisor: Supervisor,
     store: PlatformStore,
     office: Office,
-}
-
-/// What is answered while everything is opened. Strangers are told no details: those are in the log, and in a file for
-/// whoever may look into the data directory.
-struct Waiting {
-    awaited: watch::Sender<Awaited>,
-    reason: String,
-    data: DataDir,
-    answering: Supervisor,
-}
-
-impl Waiting {
-    /// Answers at `listeners`, which whoever has them goes on with afterwards.
-    fn begin<'a>(data: &DataDir, listeners: impl Iterator<Item = &'a TcpListener>) -> Result<Self> {
-        let waiting = Self {
-            awaited: watch::Sender::new(Awaited::Start),
-            reason: String::new(),
-            data: data.clone(),
-            answering: Supervisor::new("waiting"),
-        };
-        // One that was killed while it waited left it.
-        waiting.data.note_awaited(None);
-        for listener in listeners {
-            let unusable = |error| CliError::caused("the listener cannot be shared", &error);
-            let listener = listener.as_fd().try_clone_to_owned().map_err(unusable)?;
-            let listener = TcpListener::from_std(listener.into()).map_err(unusable)?;
-            let (awaited, stop) = (waiting.awaited.subscribe(), waiting.answering.token());
-            waiting.answering.spawn_graceful("answers", async move {
-                if stop
-                    .run_until_cancelled(tokio::time::sleep(QUIET))
-                    .await
-                    .is_some()
-                    && let Err(error) = coracle_api::serve_waiting(listener, awaited, stop).await
-                {
-                    tracing::warn!(error = chain(&error), "nobody is told that this waits");
-                }
-            });
-        }
-        Ok(waiting)
-    }
-
-    /// Takes note of what is waited for; a reason that lasts is logged once.
-    fn because(&mut self, reason: &CliError) {
-        self.awaited.send_replace(Awaited::Store);
-        if self.reason != reason.message {
-            tracing::warn!(reason = reason.message, "waiting for the store");
-            self.data.note_awaited(Some(&reason.message));
-            self.reason.clone_from(&reason.message);
-        }
-    }
-
-    async fn end(self) {
-        self.data.note_awaited(None);
-        self.answering.shutdown(QUIET).await;
-    }
 }
 
 impl Platform {

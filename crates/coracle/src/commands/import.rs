@@ -166,10 +166,10 @@ async fn passphrase(
 ) -> Result<Option<Secret>> {
     let shown = &archive.shown;
     let file = archive.reader()?;
-    let refused = |error: OperationError| CliError::caused(&shown, &error);
+    let refused = |error: OperationError| CliError::caused(shown, &error);
     let header = tokio::task::spawn_blocking(move || Header::read(file))
         .await
-        .map_err(|error| CliError::caused(&shown, &error))?
+        .map_err(|error| CliError::caused(shown, &error))?
         .map_err(refused)?;
     let (parameters, secret) = match (header.seal, args.passphrase.given()?) {
         (Some(parameters), Some(given)) => (parameters, given),
