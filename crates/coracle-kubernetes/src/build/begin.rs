@@ -41,14 +41,14 @@ const TICKET_BYTES: usize = 32;
 /// What a build goes on with.
 pub(super) enum Begun {
     /// Its Job, and the ticket for its source.
-    Job(Job, Hidden),
+    Job(Box<Job>, Hidden),
     /// Nothing is left to do: the registry has its image.
     Pushed(ImageInfo),
 }
 
 /// What a try brought.
 enum Try {
-    Begun(Box<Begun>),
+    Begun(Begun),
     /// What is in the way is going.
     Going,
 }
@@ -92,7 +92,7 @@ impl<'a> Begin<'a> {
         loop {
             let tried = tokio::time::timeout_at(deadline, Box::pin(self.once(over))).await;
             let error = match tried {
-                Ok(Ok(Try::Begun(begun))) => return Ok(*begun),
+                Ok(Ok(Try::Begun(begun))) => return Ok(begun),
                 Ok(Ok(Try::Going)) => failed("the job of a build before does not go"),
                 Ok(Err(error)) => error,
                 Err(_elapsed) => failed("the cluster does not answer"),
@@ -121,7 +121,7 @@ impl<'a> Begin<'a> {
         match image::ask_registry(self.core, &request.push, request.credentials.as_ref()).await {
             Ok(image) => {
                 tracing::info!(job = self.name, "the image of a build is pushed already");
-                return Ok(Try::Begun(Box::new(Begun::Pushed(image))));
+                return Ok(Try::Begun(Begun::Pushed(image)));
             }
             Err(EngineError::ImageUnavailable { .. }) => {}
             Err(error) => return Err(error),
@@ -134,7 +134,7 @@ impl<'a> Begin<'a> {
         let job = create(&self.jobs, wish).await?;
         self.held = Held::Job(job.uid().unwrap_or_default());
         self.give(&secret, &job).await?;
-        Ok(Try::Begun(Box::new(Begun::Job(job, ticket))))
+        Ok(Try::Begun(Begun::Job(Box::new(job), ticket)))
     }
 
     /// There is a Job.
@@ -159,7 +159,7 @@ impl<'a> Begin<'a> {
             {
                 self.give(&secret, &job).await?;
                 tracing::info!(job = self.name, "a build goes on");
-                return Ok(Try::Begun(Box::new(Begun::Job(job, ticket))));
+                return Ok(Try::Begun(Begun::Job(Box::new(job), ticket)));
             }
         }
         // Over, on its way out, for another name, or without what it needs.
