@@ -6,8 +6,8 @@
 
 pub(crate) mod log;
 mod path;
+mod world;
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -25,10 +25,10 @@ use futures::StreamExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
 
 use crate::config::{Access, KubernetesConfig, Patience};
 use path::{Selector, Target};
+use world::World;
 
 /// The most bytes of a request.
 const MOST: usize = 1 << 20;
@@ -55,24 +55,6 @@ pub(crate) struct ApiServer {
     world: Arc<World>,
     folder: Arc<TempDir>,
     pub(crate) supervisor: Supervisor,
-}
-
-struct World {
-    inner: Mutex<Inner>,
-    changes: broadcast::Sender<(Target, Value)>,
-    version: &'static str,
-    groups: Value,
-}
-
-#[derive(Default)]
-struct Inner {
-    revision: u64,
-    objects: BTreeMap<Target, Value>,
-    /// All that ever happened, with the version that it made.
-    history: Vec<(u64, Target, Value)>,
-    faults: Vec<(&'static str, Fault)>,
-    asked: Vec<String>,
-    logs: log::Logs,
 }
 
 /// Which version of Kubernetes is simulated.
@@ -225,133 +207,6 @@ pub(crate) fn config_for(
         },
         patience,
         ..KubernetesConfig::new("p1", supervisor.clone())
-    }
-}
-
-impl World {
-    fn with<T>(&self, f: impl FnOnce(&mut Inner) -> T) -> T {
-        f(&mut self.inner.lock().unwrap())
-    }
-
-    fn put(&self, target: Target, change: Value) -> Value {
-        self.with(|inner| {
-            inner.revision += 1;
-            let revision = inner.revision;
-            let kind = if inner.objects.contains_key(&target) {
-                "MODIFIED"
-            } else {
-                "ADDED"
-            };
-            let object = inner.objects.entry(target.clone()).or_insert_with(|| {
-                json!({ "metadata": {
-                    "name": target.name, "uid": format!("uid-{revision}"),
-                    "creationTimestamp": "2026-01-01T00:00:00Z",
-                }})
-            });
-            merge(object, change);
-            if let Some(namespace) = &target.namespace {
-                object["metadata"]["namespace"] = json!(namespace);
-            }
-            object["metadata"]["resourceVersion"] = json!(revision.to_string());
-            let object = object.clone();
-            self.tell(inner, target, json!({ "type": kind, "object": object }));
-            object
-        })
-    }
-
-    fn create(&self, mut target: Target, object: Value) -> Response {
-        target.name = object["metadata"]["name"].as_str().map(str::to_owned);
-        if self.with(|inner| inner.objects.contains_key(&target)) {
-            return status(StatusCode::CONFLICT, "AlreadyExists", "it exists");
-        }
-        axum::Json(self.put(target, object)).into_response()
-    }
-
-    /// Is an object the one that whoever deletes it means?
-    fn is_meant(&self, target: &Target, options: &[u8]) -> bool {
-        let options: Value = serde_json::from_slice(options).unwrap_or_default();
-        let uid = &options["preconditions"]["uid"];
-        self.with(|inner| match inner.objects.get(target) {
-            Some(object) => uid.is_null() || object["metadata"]["uid"] == *uid,
-            None => true,
-        })
-    }
-
-    fn delete(&self, target: &Target) -> Option<Value> {
-        self.with(|inner| {
-            let inside =
-                |other: &Target| target.resource == "namespaces" && other.namespace == target.name;
-            let gone: Vec<Target> = inner.objects.keys().cloned().collect();
-            let mut last = None;
-            for one in gone.into_iter().filter(|o| inside(o) || o == target) {
-                inner.revision += 1;
-                let mut object = inner.objects.remove(&one)?;
-                object["metadata"]["resourceVersion"] = json!(inner.revision.to_string());
-                self.tell(inner, one, json!({ "type": "DELETED", "object": object }));
-                last = Some(object);
-            }
-            last
-        })
-    }
-
-    fn tell(&self, inner: &mut Inner, target: Target, event: Value) {
-        inner
-            .history
-            .push((inner.revision, target.clone(), event.clone()));
-        let _nobody = self.changes.send((target, event));
-    }
-
-    fn list(&self, target: &Target, selector: &Selector) -> Value {
-        self.with(|inner| {
-            let items: Vec<&Value> = inner
-                .objects
-                .iter()
-                .filter(|(of, object)| target.holds(of) && selector.fits(object))
-                .map(|(_, object)| object)
-                .collect();
-            let revision = inner.revision.to_string();
-            json!({ "kind": "List", "apiVersion": "v1", "metadata": { "resourceVersion": revision }, "items": items })
-        })
-    }
-
-    /// What has changed since a version, and what changes from now on.
-    fn watch(&self, target: Target, selector: Selector, since: u64) -> Response {
-        let (before, after) = self.with(|inner| {
-            let missed = inner
-                .history
-                .iter()
-                .filter(|(revision, ..)| *revision > since);
-            let missed: Vec<_> = missed
-                .map(|(_, of, event)| (of.clone(), event.clone()))
-                .collect();
-            (missed, self.changes.subscribe())
-        });
-        let after = BroadcastStream::new(after).map(Result::unwrap);
-        let all = futures::stream::iter(before).chain(after);
-        let lines = all.filter_map(move |(of, event)| {
-            let fits = target.holds(&of) && selector.fits(&event["object"]);
-            let line = fits.then(|| Ok::<_, Infallible>(Bytes::from(format!("{event}\n"))));
-            std::future::ready(line)
-        });
-        Body::from_stream(lines).into_response()
-    }
-}
-
-/// Merges as `application/merge-patch+json` does; server-side apply comes close enough.
-fn merge(into: &mut Value, change: Value) {
-    let Value::Object(change) = change else {
-        *into = change;
-        return;
-    };
-    if !into.is_object() {
-        *into = json!({});
-    }
-    for (key, value) in change {
-        if value.is_null() {
-            into.as_object_mut().unwrap().remove(&key);
-        } else {
-            merge(&mut into[key], value);
-        }
     }
 }
 
