@@ -1,5 +1,6 @@
 //! What goes wrong with clusters, and what is said of it.
 
+mod input;
 mod leftovers;
 mod rights;
 mod strangers;
