@@ -23,12 +23,13 @@ use tokio::time::Instant;
 
 use super::config::BuildConfig;
 use super::failed;
-use super::lines::{Source, Telling, Told, tell};
+use super::lines::{Telling, tell};
 use super::object::{self, Stage};
 use super::progress::Progress;
 use super::status::{self, Memory, Standing};
 use super::view::{Next, View, keep_job, keep_pods, when};
 use crate::client::within;
+use crate::logs::{Beginning, Source, Told};
 use crate::state::Core;
 
 /// From the Job, or the pod before, to the begin of a pod's first container. A cluster that is full gets room again.
@@ -266,16 +267,27 @@ impl Following<'_> {
         let source = Source {
             pods: &self.pods,
             pod: name,
-            stage,
+            container: stage.name(),
+            beginning: Beginning::default(),
+            linger: Duration::ZERO,
         };
         let mut told = Told::default();
         let events = self.of.events;
         let mut telling = Telling { progress, events };
-        let over = std::pin::pin!(over(self.view.clone(), uid, stage));
-        let standing = source.follow(&mut told, &mut telling, over).await;
+        let mut over = std::pin::pin!(over(self.view.clone(), uid, stage));
+        let standing = match source.follow(&mut told, &mut telling, over.as_mut()).await {
+            Ok((standing, _)) => standing,
+            Err(error) => {
+                tracing::warn!(%error, stage = stage.name(), "a build's log cannot be followed");
+                over.await
+            }
+        };
         // What a lost pod still had to say its successor says again.
-        if !matches!(standing, Standing::Lost(_)) {
-            source.rest(&mut told, &mut telling).await;
+        if !matches!(standing, Standing::Lost(_))
+            && let Err(error) = source.rest(&mut told, &mut telling).await
+        {
+            let stage = stage.name();
+            tracing::debug!(%error, stage, "the rest of a build's log cannot be read");
         }
         standing
     }

@@ -1,8 +1,8 @@
 //! One-off commands: Jobs that have no pod until somebody attaches.
 //!
-//! Theory of operation: plain output is read from the log, from its beginning, so that nothing is lost; input goes over an
-//! attached stream whose end is the input's end (`stdinOnce`). A terminal's output comes over the attached stream, and
-//! what it showed before from the log.
+//! Theory of operation: plain output is read from the log, from its beginning, so that nothing is lost; a log that breaks is
+//! opened again for as long as the command runs ([`crate::logs`]). Input goes over an attached stream whose end is the
+//! input's end (`stdinOnce`). A terminal's output comes over the attached stream, and what it showed before from the log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use kube::api::LogParams;
 use kube::core::Request;
 use kube::{Api, Resource as _};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 
@@ -29,6 +29,7 @@ use crate::client::{engine_error, is_conflict, is_missing, merge, within};
 use crate::facts::{ATTACHED, PodKind};
 use crate::group::{Held, attached};
 use crate::intake::From;
+use crate::logs::{Beginning, Ending, Heard, LINGER, Line, Sink, Source, Told};
 use crate::object::CONTAINER;
 use crate::phase;
 use crate::state::Core;
@@ -108,6 +109,28 @@ pub(crate) async fn attach(core: &Arc<Core>, id: &PodId) -> Result<Session, Engi
             }
         });
     Ok(session)
+}
+
+/// Whether the log of a run that is over can still be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    Kept,
+    Gone,
+}
+
+/// Output for whoever attached, byte for byte.
+struct Shown<'a>(&'a Output);
+
+impl Sink for Shown<'_> {
+    async fn take(&mut self, line: Line) {
+        let mut bytes = line.bytes;
+        if line.ending == Ending::Line {
+            bytes.push(b'\n');
+        }
+        let said = SessionOutput::Data(Channel::Stdout, Bytes::from(bytes));
+        // Whoever has left is noticed by the task.
+        drop(self.0.send(Ok(said)).await);
+    }
 }
 
 /// Somebody attached to a one-off command.
@@ -201,19 +224,22 @@ impl Attachment {
             .map_err(|error| EngineError::Refused(error.to_string()))
     }
 
+    /// Waits until the pod's run is over, and says whether its log is still there.
+    async fn over(&self, name: &str) -> Rest {
+        let over = self.core.when(|state| {
+            let record = state.record(&self.id);
+            let Some(record) = record.filter(|r| r.live.metadata.name.as_deref() == Some(name))
+            else {
+                return Some(Rest::Gone);
+            };
+            let pod = &record.live;
+            (phase::has_ended(pod) || phase::exit(pod).is_some()).then_some(Rest::Kept)
+        });
+        over.await
+    }
+
     /// Output from the log, from its beginning to its end; input over an attached stream.
     async fn plain(&self, name: &str, input: Input, output: &Output) -> Result<(), EngineError> {
-        let parameters = LogParams {
-            container: Some(CONTAINER.to_owned()),
-            follow: true,
-            ..LogParams::default()
-        };
-        let log = self
-            .pods()
-            .log_stream(name, &parameters)
-            .await
-            .map_err(engine_error)?;
-        let mut log = log.compat();
         let request = self.attach_request(name, Terminal::Streams, Wanted::Input)?;
         let core = Arc::clone(&self.core);
         let give = async {
@@ -226,18 +252,25 @@ impl Attachment {
                 },
             }
         };
+        let pods = self.pods();
+        let source = Source {
+            pods: &pods,
+            pod: name,
+            container: CONTAINER,
+            beginning: Beginning::default(),
+            linger: LINGER,
+        };
         let take = async {
-            loop {
-                let piece = match log.fill_buf().await {
-                    Ok([]) => return Ok(()),
-                    Ok(piece) => Bytes::copy_from_slice(piece),
-                    Err(error) => return Err(EngineError::Unavailable(Box::new(error))),
-                };
-                log.consume(piece.len());
-                let said = SessionOutput::Data(Channel::Stdout, piece);
-                if output.send(Ok(said)).await.is_err() {
-                    return Ok(());
-                }
+            let (mut told, mut shown) = (Told::default(), Shown(output));
+            let over = std::pin::pin!(self.over(name));
+            let (rest, heard) = source.follow(&mut told, &mut shown, over).await?;
+            if rest == Rest::Gone {
+                return Ok(());
+            }
+            match source.rest(&mut told, &mut shown).await {
+                // An end that nobody saw is no whole output.
+                Err(error) if heard == Heard::Part => Err(error),
+                _ => Ok(()),
             }
         };
         tokio::pin!(take);
