@@ -1,7 +1,7 @@
 //! The lines of a log, as the API server gives them: each with its time before it.
 //!
 //! Theory of operation: runtimes keep a line that is longer than [`LogLine::MOST_BYTES`] in pieces of just that size, and
-//! kubelets before 1.22 write a time before each of them. So lines come here in pieces of that size too, and a time at the
+//! older kubelets (1.20 among them) write a time before each of them. So lines come here in pieces of that size too, and a time at the
 //! seam of two is left out.
 
 use chrono::{DateTime, Utc};
