@@ -42,6 +42,8 @@ const PUZZLED: Duration = Duration::from_secs(4);
 const LEAVING: Duration = Duration::from_secs(30);
 /// For whoever ended a container to write so.
 const WORD: Duration = Duration::from_secs(1);
+/// Tries to list the pods of a Job that has ended.
+const LOOKS: u32 = 5;
 /// A build whose pod was lost is begun again so often.
 const RESTARTS: u32 = 3;
 
@@ -104,18 +106,24 @@ pub(super) struct Follower<'a> {
 }
 
 impl Follower<'_> {
+    /// What the pods of the build carry.
+    fn label(&self) -> String {
+        format!("{}={}", object::BUILD, object::id(&self.request.id))
+    }
+
     /// Follows the Job to its end.
     pub(super) async fn follow(self, restarts: &mut Restarts) -> Result<Followed, EngineError> {
         let uid = self.job.uid().unwrap_or_default();
         let (sender, view) = watch::channel(View::of(&uid));
         let pods: Api<Pod> = within(&self.core.client, &self.config.namespace);
         let jobs: Api<Job> = within(&self.core.client, &self.config.namespace);
-        let of_build = format!("{}={}", object::BUILD, object::id(&self.request.id));
+        let of_build = self.label();
         let named = format!("metadata.name={}", self.job.name_any());
         let seconds = u32::try_from(self.core.config.patience.watch.as_secs()).unwrap_or(u32::MAX);
         let bounded = || watcher::Config::default().timeout(seconds.max(1));
         let following = Following {
             pods: pods.clone(),
+            told: &sender,
             view,
             of: &self,
         };
@@ -130,6 +138,7 @@ impl Follower<'_> {
 struct Following<'a> {
     of: &'a Follower<'a>,
     pods: Api<Pod>,
+    told: &'a watch::Sender<View>,
     view: watch::Receiver<View>,
 }
 
@@ -152,9 +161,10 @@ impl Following<'_> {
                 },
             };
             let pod = match next? {
+                Next::Pod(pod) => pod,
+                Next::Done | Next::Over(_) if self.comes(&before).await => continue,
                 Next::Done => return Ok(Followed::Done),
                 Next::Over(why) => return Ok(Followed::Lost(lost.unwrap_or(why))),
-                Next::Pod(pod) => pod,
             };
             if let Some(why) = lost.take() {
                 restarts.one_more(&why, self.of.events).await?;
@@ -168,6 +178,26 @@ impl Following<'_> {
                 }
             }
         }
+    }
+
+    /// Is there a pod of a Job that has ended, of which its watch has not told yet? The two watches know nothing of each other:
+    /// who believes the first one takes a build that failed for one whose pod was lost, and begins it again.
+    async fn comes(&self, before: &BTreeSet<String>) -> bool {
+        let all = ListParams::default().labels(&self.of.label());
+        let mut tries = 0;
+        let there = loop {
+            tries += 1;
+            match self.pods.list(&all).await {
+                Ok(there) => break there.items,
+                Err(error) if tries == LOOKS => {
+                    tracing::debug!(%error, "the pods of a build that has ended cannot be listed");
+                    return false;
+                }
+                Err(_passing) => tokio::time::sleep(WORD).await,
+            }
+        };
+        self.told
+            .send_if_modified(|view| view.add(there, before) > 0)
     }
 
     /// Waits for what `look` finds. Tells meanwhile what it waits for: in the view's words, or in those of the last

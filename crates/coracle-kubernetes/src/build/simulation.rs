@@ -592,6 +592,31 @@ async fn a_command_that_fails_is_not_begun_again() {
     assert_eq!(ground.requests(&format!("POST {JOBS}")), 1);
 }
 
+/// The watch on the Job tells of its end, and that on its pods not even that there is one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ends_before_its_pod_is_told_of_is_not_made_again() {
+    let ground = Ground::new().await;
+    ground
+        .server
+        .fault("builds-coracle/pods?&watch=true", Fault::Mute);
+    let building = ground.build();
+    let job = ground.job(&Value::Null).await;
+    until("the watch on pods", || {
+        (ground.asked_for("builds-coracle/pods?&watch=true") > 0).then_some(())
+    })
+    .await;
+    let pod = ground.pod(&job, "one");
+    pod.says(&["out of luck"], Followed::Open);
+    pod.ends(1);
+    ground.server.put(JOB, job_failed("BackoffLimitExceeded"));
+    let (built, _) = result(building).await;
+    match built {
+        Err(EngineError::BuildFailed(why)) => assert_eq!(why, "out of luck"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ground.requests(&format!("POST {JOBS}")), 1);
+}
+
 /// Cancelled while the API server has not answered yet whether there is a Job: what comes of the request goes too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_may_come_late_is_looked_for_once_more() {

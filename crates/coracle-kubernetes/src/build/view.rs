@@ -58,12 +58,7 @@ impl View {
 
     /// The pod that does the build now, none of those `before`; or how the Job ended without.
     pub(super) fn next(&self, before: &BTreeSet<String>) -> Option<Result<Next, EngineError>> {
-        let fresh = |(uid, pod): &(&String, &Pod)| {
-            pod.metadata.deletion_timestamp.is_none() && !before.contains(*uid)
-        };
-        let created = |(_, pod): &(&String, &Pod)| pod.metadata.creation_timestamp.clone();
-        let newest = self.pods.iter().filter(fresh).max_by_key(created);
-        if let Some((_, pod)) = newest {
+        if let Some(pod) = newest(self.pods.values(), before) {
             return Some(Ok(Next::Pod(Box::new(pod.clone()))));
         }
         if !(self.read.pods && self.read.job) {
@@ -77,6 +72,19 @@ impl View {
             JobEnd::Deadline => Err(EngineError::BuildEnded("its time is over")),
             JobEnd::Failed(why) => Ok(Next::Over(why)),
         })
+    }
+
+    /// Adds the Job's pods that were listed and could do the build; says how many.
+    pub(super) fn add(&mut self, listed: Vec<Pod>, before: &BTreeSet<String>) -> usize {
+        let own = listed.into_iter().filter(|pod| {
+            is_owned(pod, &self.uid) && newest(std::iter::once(pod), before).is_some()
+        });
+        let own: Vec<_> = own
+            .map(|pod| (pod.uid().unwrap_or_default(), pod))
+            .collect();
+        let count = own.len();
+        self.pods.extend(own);
+        count
     }
 
     pub(super) fn pod(&self, uid: &str) -> Option<&Pod> {
@@ -93,6 +101,17 @@ impl View {
             None => Standing::Lost("it is gone".to_owned()),
         }
     }
+}
+
+/// The newest pod that stays, and is none of those `before`.
+fn newest<'a>(pods: impl Iterator<Item = &'a Pod>, before: &BTreeSet<String>) -> Option<&'a Pod> {
+    pods.filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .filter(|pod| pod.uid().is_some_and(|uid| !before.contains(&uid)))
+        .max_by_key(|pod| pod.metadata.creation_timestamp.clone())
+}
+
+fn is_owned(pod: &Pod, job: &str) -> bool {
+    pod.owner_references().iter().any(|owner| owner.uid == job)
 }
 
 /// Waits for something in the view, or for a moment.
@@ -139,7 +158,7 @@ where
 /// Keeps the view of a Job's pods.
 pub(super) async fn keep_pods(api: Api<Pod>, of: watcher::Config, view: &watch::Sender<View>) {
     let job = view.borrow().uid.clone();
-    let owned = |pod: &Pod| pod.owner_references().iter().any(|owner| owner.uid == job);
+    let owned = |pod: &Pod| is_owned(pod, &job);
     let mut fresh = BTreeMap::new();
     let uid = |pod: &Pod| pod.uid().unwrap_or_default();
     keep(api, of, |event| match event {
