@@ -3,6 +3,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, StatusCode};
@@ -14,6 +15,9 @@ use coracle_task::Supervisor;
 use serde_json::json;
 
 use crate::ground::{IMAGE, Platform};
+
+/// For a node to know of a new NodePort.
+const RULES: Duration = Duration::from_secs(60);
 
 struct Anyone;
 
@@ -90,12 +94,15 @@ impl Hub {
     pub(crate) async fn image(&self) -> ImageRef {
         let image = format!("{}/test/image:1", self.host);
         // The nodes' rules are written a moment after the Service.
-        for _ in 0..200 {
-            if tokio::net::TcpStream::connect(&self.host).await.is_ok() {
-                break;
+        let answers = async {
+            let mut pauses = tokio::time::interval(Duration::from_millis(50));
+            while tokio::net::TcpStream::connect(&self.host).await.is_err() {
+                pauses.tick().await;
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        tokio::time::timeout(RULES, answers)
+            .await
+            .expect("the node's rules for the hub come");
         let (tag, push) = (["tag", IMAGE, &image], ["push", &image]);
         let run = |arguments: &[&str]| Command::new("docker").args(arguments).output().unwrap();
         assert!(run(&tag).status.success());
