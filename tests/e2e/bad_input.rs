@@ -443,7 +443,15 @@ async fn a_disk_that_is_full_in_the_middle_of_an_upload() {
     let refused = platform
         .coracle(&["deploy", source.arg(), "--app", "shop"])
         .await;
-    refused.refused_with(1, &["no room for the upload", "disk", "kept for the platform", "hint"]);
+    refused.refused_with(
+        1,
+        &[
+            "no room for the upload",
+            "disk",
+            "kept for the platform",
+            "hint",
+        ],
+    );
     eprintln!("{}", refused.stderr);
     assert_eq!(
         platform.get("shop.localhost", "/").await.body.trim(),
