@@ -29,6 +29,7 @@ use coracle_model::import::{ImportLine, ImportOutcome, ImportReport, ImportStage
 use coracle_model::object::Kind;
 use coracle_model::problem::{Code, Problem};
 use coracle_model::quantity::ByteSize;
+use coracle_task::blocking_with;
 use futures::StreamExt as _;
 use serde::Deserialize;
 use tokio::io::AsyncWriteExt as _;
@@ -119,13 +120,8 @@ async fn in_turn<T: Send + 'static>(
     turn: &Arc<Turn>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> ApiResult<T> {
-    let turn = Arc::clone(turn);
-    let done = tokio::task::spawn_blocking(move || {
-        let answer = work();
-        drop(turn);
-        answer
-    });
-    done.await.map_err(ApiError::internal)
+    let done = blocking_with(Arc::clone(turn), work).await;
+    done.map_err(ApiError::internal)
 }
 
 /// Takes the archive in and checks everything. Changes nothing.

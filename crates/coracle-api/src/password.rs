@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, PasswordHasher as _, PasswordVerifier as _};
 use coracle_model::env::Secret;
+use coracle_task::blocking_with;
 use tokio::sync::Semaphore;
 
 /// Hashes at the same time.
@@ -50,12 +51,7 @@ pub async fn hash_password(password: Secret) -> Result<String, PasswordError> {
 /// Its turn goes along with the work: who hangs up does not end the one, and so does not free the other.
 async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let turn = AT_ONCE.acquire().await.ok()?;
-    let done = tokio::task::spawn_blocking(move || {
-        let answer = work();
-        drop(turn);
-        answer
-    });
-    done.await.ok()
+    blocking_with(turn, work).await.ok()
 }
 
 /// Is it the password of this hash? Without a hash (no such user), and with one that no password has (a user who was imported

@@ -8,8 +8,10 @@
 //! does not burn a core.
 
 mod backoff;
+mod held;
 
 pub use backoff::Backoff;
+pub use held::blocking_with;
 pub use tokio_util::sync::CancellationToken;
 
 use std::future::Future;

@@ -10,6 +10,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use coracle_model::env::Secret;
+use coracle_task::blocking_with;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
@@ -161,21 +162,20 @@ impl Seal {
             .acquire()
             .await
             .map_err(|_closed| OperationError::Unseal)?;
-        let keys = tokio::task::spawn_blocking(move || {
+        let derive = move || {
             let mut keys = Zeroizing::new([[0_u8; KEY_BYTES]; 2]);
-            let derived = Argon2::new(Algorithm::Argon2id, Version::V0x13, known)
+            Argon2::new(Algorithm::Argon2id, Version::V0x13, known)
                 .hash_password_into(
                     passphrase.expose().as_bytes(),
                     &salt,
                     keys.as_flattened_mut(),
                 )
-                .map(|()| keys);
-            drop(turn);
-            derived
-        })
-        .await
-        .map_err(|_panic| OperationError::Unseal)?
-        .map_err(|_salt| refused())?;
+                .map(|()| keys)
+        };
+        let keys = blocking_with(turn, derive)
+            .await
+            .map_err(|_panic| OperationError::Unseal)?
+            .map_err(|_salt| refused())?;
         let [secrets, index] = &*keys;
         Ok(Self {
             secrets: Vault::of_key(secrets),
