@@ -6,6 +6,7 @@
 
 pub(crate) mod log;
 mod path;
+pub(crate) mod workload;
 mod world;
 
 use std::convert::Infallible;
@@ -27,6 +28,8 @@ use tempfile::TempDir;
 use tokio::sync::broadcast;
 
 use crate::config::{Access, KubernetesConfig, Patience};
+use crate::observe;
+use crate::state::Core;
 use path::{Selector, Target};
 use world::World;
 
@@ -139,6 +142,15 @@ impl ApiServer {
     /// A platform on it.
     pub(crate) fn config(&self, patience: Patience) -> KubernetesConfig {
         config_for(self.folder.path(), self.address, &self.supervisor, patience)
+    }
+
+    /// The inside of an engine on it, which looks at what there is.
+    pub(crate) async fn core(&self) -> Arc<Core> {
+        let config = self.config(Patience::default());
+        let client = crate::client::client(&config).await.unwrap();
+        let core = Core::new(config, client);
+        observe::spawn(&core);
+        core
     }
 
     /// What contains `path` is answered so from now on.

@@ -575,12 +575,9 @@ async fn a_pod_that_is_lost_again_and_again_is_given_up() {
     assert_eq!(ground.server.object(JOB), None);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_fails_is_not_begun_again() {
-    let ground = Ground::new().await;
-    let building = ground.build();
-    let job = ground.job(&Value::Null).await;
-    let pod = ground.pod(&job, "one");
+/// The Job's command fails: the build says so, and no other Job is made.
+async fn fails_once(ground: &Ground, building: Building, job: &Value) {
+    let pod = ground.pod(job, "one");
     pod.says(&["out of luck"], Followed::Open);
     pod.ends(1);
     ground.server.put(JOB, job_failed("BackoffLimitExceeded"));
@@ -590,6 +587,14 @@ async fn a_command_that_fails_is_not_begun_again() {
         other => panic!("{other:?}"),
     }
     assert_eq!(ground.requests(&format!("POST {JOBS}")), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_fails_is_not_begun_again() {
+    let ground = Ground::new().await;
+    let building = ground.build();
+    let job = ground.job(&Value::Null).await;
+    fails_once(&ground, building, &job).await;
 }
 
 /// The watch on the Job tells of its end, and that on its pods not even that there is one.
@@ -605,16 +610,7 @@ async fn a_job_that_ends_before_its_pod_is_told_of_is_not_made_again() {
         (ground.asked_for("builds-coracle/pods?&watch=true") > 0).then_some(())
     })
     .await;
-    let pod = ground.pod(&job, "one");
-    pod.says(&["out of luck"], Followed::Open);
-    pod.ends(1);
-    ground.server.put(JOB, job_failed("BackoffLimitExceeded"));
-    let (built, _) = result(building).await;
-    match built {
-        Err(EngineError::BuildFailed(why)) => assert_eq!(why, "out of luck"),
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(ground.requests(&format!("POST {JOBS}")), 1);
+    fails_once(&ground, building, &job).await;
 }
 
 /// Cancelled while the API server has not answered yet whether there is a Job: what comes of the request goes too.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use coracle_engine::conformance::until;
 use coracle_engine::{Engine, EngineError};
-use coracle_model::name::{ImageRef, PodName, ProjectName};
 use coracle_model::pod::PodPhase;
-use coracle_model::workload::{Owner, PodTemplate, Resources, Workload, WorkloadId, WorkloadKind};
 use coracle_task::Supervisor;
 use http::Request;
 use serde_json::json;
@@ -15,6 +13,7 @@ use serde_json::json;
 use super::Answer;
 use crate::KubernetesEngine;
 use crate::config::{KubernetesConfig, Patience};
+use crate::simulated::workload::web;
 use crate::simulated::{ApiServer, Fault, Release, config_for};
 
 /// Longer than any bound under test, and than what kube adds to a watch's.
@@ -24,30 +23,6 @@ const SHORT: Patience = Patience {
     answer: Duration::from_millis(400),
     watch: Duration::from_secs(1),
 };
-
-fn web(name: &str) -> Workload {
-    Workload {
-        id: WorkloadId {
-            project: ProjectName::default_project(),
-            name: PodName::new(name).unwrap(),
-        },
-        generation: 1,
-        kind: WorkloadKind::Replicated { replicas: 1 },
-        owner: Owner::default(),
-        template: PodTemplate {
-            image: ImageRef::new("coracle-test:1").unwrap(),
-            command: None,
-            env: Vec::new(),
-            port: None,
-            names: Vec::new(),
-            resources: Resources::default(),
-            health: None,
-            volumes: Vec::new(),
-            stop_grace: Duration::ZERO,
-            drain: Duration::ZERO,
-        },
-    }
-}
 
 async fn engine(config: KubernetesConfig) -> Arc<KubernetesEngine> {
     KubernetesEngine::connect(config).await.unwrap()
@@ -138,14 +113,14 @@ async fn a_request_without_an_answer_gives_its_turn_back() {
     };
     let engine = engine(config).await;
     server.fault("deployments/stuck-g1", Fault::Silence);
-    engine.apply(web("stuck")).await.unwrap();
+    engine.apply(web("stuck", 1)).await.unwrap();
     let told = until(&*engine, "the trouble is told", LONG, |seen| {
-        let pods = seen.of(&web("stuck").id);
+        let pods = seen.of(&web("stuck", 1).id);
         pods.first().map(|pod| (*pod).clone())
     })
     .await;
     assert_eq!(told.status.phase, PodPhase::Pending, "{told:?}");
-    engine.apply(web("other")).await.unwrap();
+    engine.apply(web("other", 1)).await.unwrap();
     let at = "/apis/apps/v1/namespaces/coracle-default/deployments";
     there(&server, &format!("{at}/other-g1")).await;
     server.mend();
@@ -158,7 +133,7 @@ async fn a_watch_that_has_died_is_begun_anew() {
     let server = ApiServer::start(Release::Current).await;
     server.fault("pods?&watch=true", Fault::Mute);
     let engine = engine(server.config(SHORT)).await;
-    engine.apply(web("web")).await.unwrap();
+    engine.apply(web("web", 1)).await.unwrap();
     there(
         &server,
         "/apis/apps/v1/namespaces/coracle-default/deployments/web-g1",
@@ -196,7 +171,7 @@ async fn a_watch_that_has_died_is_begun_anew() {
     server.put("/api/v1/namespaces/coracle-default/pods/web-g1-x", pod);
     server.mend();
     until(&*engine, "the pod is told", LONG, |seen| {
-        let pods = seen.of(&web("web").id);
+        let pods = seen.of(&web("web", 1).id);
         pods.iter()
             .any(|pod| pod.id.name.as_str() == "web-g1-x")
             .then_some(())

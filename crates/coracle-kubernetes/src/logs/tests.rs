@@ -5,9 +5,7 @@ use coracle_model::name::{PodName, ProjectName};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::Patience;
 use crate::facts::{FACTS, PLATFORM, PROJECT};
-use crate::observe;
 use crate::simulated::log::{Followed, Log};
 use crate::simulated::{ApiServer, Release};
 
@@ -24,10 +22,7 @@ struct Bed {
 impl Bed {
     async fn new() -> Self {
         let server = ApiServer::start(Release::Current).await;
-        let config = server.config(Patience::default());
-        let client = crate::client::client(&config).await.unwrap();
-        let core = Core::new(config, client);
-        observe::spawn(&core);
+        let core = server.core().await;
         let synced = core.when(|state| state.is_synced().then_some(()));
         tokio::time::timeout(LONG, synced).await.expect("a view");
         let id = PodId {

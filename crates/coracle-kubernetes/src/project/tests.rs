@@ -10,7 +10,6 @@ use serde_json::json;
 use super::*;
 use crate::KubernetesEngine;
 use crate::config::Patience;
-use crate::observe;
 use crate::simulated::{ApiServer, Release};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -25,10 +24,7 @@ struct Bed {
 impl Bed {
     async fn new() -> Self {
         let server = ApiServer::start(Release::Current).await;
-        let config = server.config(Patience::default());
-        let client = crate::client::client(&config).await.unwrap();
-        let core = Core::new(config, client);
-        observe::spawn(&core);
+        let core = server.core().await;
         let bed = Self {
             server,
             core,

@@ -3,39 +3,14 @@
 use std::time::Duration;
 
 use coracle_engine::Engine as _;
-use coracle_model::name::{ImageRef, PodName, ProjectName};
-use coracle_model::workload::{Owner, PodTemplate, Resources, Workload, WorkloadId, WorkloadKind};
 use serde_json::json;
 
 use crate::KubernetesEngine;
 use crate::config::Patience;
+use crate::simulated::workload::web;
 use crate::simulated::{ApiServer, Fault, Release};
 
 const LONG: Duration = Duration::from_secs(60);
-
-fn web(generation: u64) -> Workload {
-    Workload {
-        id: WorkloadId {
-            project: ProjectName::default_project(),
-            name: PodName::new("web").unwrap(),
-        },
-        generation,
-        kind: WorkloadKind::Replicated { replicas: 1 },
-        owner: Owner::default(),
-        template: PodTemplate {
-            image: ImageRef::new("coracle-test:1").unwrap(),
-            command: None,
-            env: Vec::new(),
-            port: None,
-            names: Vec::new(),
-            resources: Resources::default(),
-            health: None,
-            volumes: Vec::new(),
-            stop_grace: Duration::ZERO,
-            drain: Duration::ZERO,
-        },
-    }
-}
 
 async fn settled(what: &str, is_so: impl Fn() -> bool) {
     let look = async {
@@ -63,7 +38,7 @@ async fn a_reminder_that_fails_holds_nothing_up() {
         );
         let engine = KubernetesEngine::connect(server.config(Patience::default()));
         let engine = engine.await.unwrap();
-        engine.apply(web(1)).await.unwrap();
+        engine.apply(web("web", 1)).await.unwrap();
         let made = |generation| server.object(&set(generation));
         settled("the first is made", || made(1).is_some()).await;
         server.fault(
@@ -83,7 +58,7 @@ async fn a_reminder_that_fails_holds_nothing_up() {
         };
         settled("the kubelet is reminded", || reminders() > 0).await;
         for generation in 2..5 {
-            engine.apply(web(generation)).await.unwrap();
+            engine.apply(web("web", generation)).await.unwrap();
             settled("the next is made", || made(generation).is_some()).await;
         }
         assert_eq!(reminders(), 1, "{refusal}");
