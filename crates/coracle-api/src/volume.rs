@@ -82,7 +82,7 @@ pub(crate) async fn delete(
         .engine
         .remove_volume(&project, &volume)
         .await?;
-    let what = (Kind::Project, project.as_str());
+    let what = (Kind::Volume, volume.as_str());
     let message = format!("volume {volume} deleted with its data");
     state
         .control

@@ -129,6 +129,11 @@ pub const fn noun(kind: Kind) -> &'static str {
         Kind::Token => "token",
         Kind::Domain => "domain",
         Kind::Event => "event",
+        Kind::Volume => "volume",
+        Kind::Source => "source",
+        Kind::Image => "image",
+        Kind::Registry => "registry",
+        Kind::Settings => "settings",
     }
 }
 

@@ -43,6 +43,16 @@ pub enum Kind {
     Domain,
     /// Something that happened.
     Event,
+    /// Data that outlives pods.
+    Volume,
+    /// Source that was brought here to be built.
+    Source,
+    /// What a repository of the registry holds.
+    Image,
+    /// The embedded registry, and the state of its collection.
+    Registry,
+    /// What administrators set for the whole platform.
+    Settings,
 }
 
 impl Kind {
@@ -60,6 +70,11 @@ impl Kind {
             Self::Token => "tokens",
             Self::Domain => "domains",
             Self::Event => "events",
+            Self::Volume => "volumes",
+            Self::Source => "sources",
+            Self::Image => "images",
+            Self::Registry => "registry",
+            Self::Settings => "settings",
         }
     }
 }

@@ -168,7 +168,7 @@ async fn everybody_sees_what_is_theirs() {
         .await
         .problem(404, "not_found");
     admin
-        .get("events?kinds=App,User")
+        .get("events?kinds=App,Domain")
         .await
         .about(422, "invalid_field", "kinds");
     admin
@@ -246,4 +246,69 @@ async fn a_stream_ends_with_the_rights_it_was_opened_with() {
         )
         .await;
     }
+}
+
+#[tokio::test]
+async fn people_keys_and_what_happened_are_told_to_those_who_ask() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("shop").await;
+    let dan = platform
+        .user("dan", Role::Developer, only(&["default"]))
+        .await;
+    let path = "events?kinds=user,token,event,volume";
+    let mut all = admin.stream(path).await;
+    let mut some_of_it = dan.stream(path).await;
+    // What happened before has a route of its own; tokens are each user's own affair.
+    assert_eq!(
+        told(&all.until_synced().await),
+        [
+            "applied Token -/test",
+            "applied User -/dan",
+            "applied User -/root",
+            "synced"
+        ]
+    );
+    assert_eq!(
+        told(&some_of_it.until_synced().await),
+        ["applied Token -/test", "synced"]
+    );
+    dan.post("tokens", &json!({"name": "ci"})).await.ok(201);
+    let actor = coracle_control::journal::Actor::Platform("test");
+    for project in ["shop", "default"] {
+        let project = crate::support::project(project);
+        let what = (coracle_model::object::Kind::Volume, "data");
+        let journal = &platform.control.journal;
+        journal
+            .record(&actor, "volume.deleted", Some(&project), what, "gone")
+            .await;
+    }
+    dan.delete("tokens/ci").await.ok(204);
+    let happened = |sent: &[Sent]| -> Vec<String> {
+        let words = sent.iter().map(|sent| match sent.data["kind"].as_str() {
+            Some("Event") => sent.data["spec"]["action"].as_str().unwrap().to_owned(),
+            _ => told(std::slice::from_ref(sent)).remove(0),
+        });
+        words.collect()
+    };
+    assert_eq!(
+        happened(&some(&mut all, 6).await),
+        [
+            "token.created",
+            "applied Volume shop/data",
+            "volume.deleted",
+            "applied Volume default/data",
+            "volume.deleted",
+            "token.deleted",
+        ]
+    );
+    assert_eq!(
+        happened(&some(&mut some_of_it, 4).await),
+        [
+            "applied Token -/ci",
+            "applied Volume default/data",
+            "volume.deleted",
+            "deleted Token -/ci",
+        ]
+    );
 }

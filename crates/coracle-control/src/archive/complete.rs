@@ -28,6 +28,12 @@ const fn of_kind(kind: Kind) -> Moves {
         Kind::Token => Told("tokens"),
         Kind::Event => Told("the log of activity"),
         Kind::Node => Told("nodes"),
+        Kind::Volume => Told("the data of volumes"),
+        Kind::Image | Kind::Registry => {
+            LeftOut("an app brings the image of its release; the rest can be built or pushed again")
+        }
+        Kind::Source => LeftOut("it is kept for an hour, or as long as its build"),
+        Kind::Settings => Told("the platform's settings"),
     }
 }
 
