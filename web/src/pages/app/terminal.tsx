@@ -1,0 +1,9 @@
+import { Loading, Page } from '../../view/page';
+
+export default function Stub() {
+  return (
+    <Page title="terminal">
+      <Loading />
+    </Page>
+  );
+}

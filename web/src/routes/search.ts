@@ -1,0 +1,39 @@
+/** What addresses say behind the `?`, read without trust: what is not understood is left out. */
+
+type Raw = Record<string, unknown>;
+
+function text(raw: Raw, name: string): string | undefined {
+  const value = raw[name];
+  if (typeof value === 'string' && value !== '') return value;
+  return typeof value === 'number' ? String(value) : undefined;
+}
+
+/** Leaves out what is undefined, so that it is not in the address. */
+function some<T extends Record<string, string | undefined>>(given: T): { [K in keyof T]?: string } {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: string;
+  };
+}
+
+const pick =
+  <const N extends string>(...names: N[]) =>
+  (raw: Raw): { [K in N]?: string } =>
+    some(Object.fromEntries(names.map((name) => [name, text(raw, name)])) as Record<N, string | undefined>);
+
+/** `next`: where to go after the login, within the dashboard. */
+export const login = (raw: Raw): { next?: string } => {
+  const next = text(raw, 'next');
+  // Only a path of ours: `//host` and `/\host` would lead elsewhere.
+  return next !== undefined && /^\/(?![/\\])/.test(next) ? { next } : {};
+};
+export const create = pick('project', 'from', 'app');
+export const list = pick('project', 'q', 'order');
+export const pods = pick('project', 'q', 'order', 'phase', 'node', 'app', 'create');
+export const pod = pick('tab');
+export const releases = pick('release', 'against');
+export const logs = pick('process', 'pod', 'q', 'since');
+export const terminal = pick('pod', 'command');
+export const range = pick('range');
+export const image = pick('ref');
+export const activity = pick('project', 'q', 'kind', 'actor');
+export const reference = pick('q', 'operation');

@@ -1,0 +1,36 @@
+/** How everything looks: one place for colours, shapes and defaults of components. */
+import { createTheme, type MantineColorsTuple } from '@mantine/core';
+
+/** The water that the boat is on. */
+const sea: MantineColorsTuple = [
+  '#e6f8fa',
+  '#d4ecef',
+  '#a9d8dd',
+  '#7bc4cb',
+  '#57b3bc',
+  '#3fa8b3',
+  '#2e9fab',
+  '#1d8a95',
+  '#0b7285',
+  '#005f6d',
+];
+
+export const theme = createTheme({
+  primaryColor: 'sea',
+  primaryShade: { light: 8, dark: 6 },
+  colors: { sea },
+  fontFamily: "'Inter Variable', system-ui, sans-serif",
+  fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace',
+  headings: { fontFamily: "'Inter Variable', system-ui, sans-serif", fontWeight: '650' },
+  defaultRadius: 'md',
+  cursorType: 'pointer',
+  respectReducedMotion: true,
+  autoContrast: true,
+  components: {
+    Card: { defaultProps: { withBorder: true, padding: 'md', radius: 'md' } },
+    Table: { defaultProps: { verticalSpacing: 'xs', highlightOnHover: true } },
+    Tooltip: { defaultProps: { openDelay: 300, withArrow: true } },
+    Modal: { defaultProps: { centered: true, overlayProps: { backgroundOpacity: 0.4, blur: 2 } } },
+    Badge: { defaultProps: { variant: 'light', radius: 'sm', tt: 'none' } },
+  },
+});
