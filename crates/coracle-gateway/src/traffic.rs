@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coracle_model::name::AppName;
-use coracle_model::route::AppTraffic;
+use coracle_model::route::{AppTraffic, WAIT_PARTS, wait_part};
 use http::StatusCode;
 
 use crate::signals::Signals;
@@ -22,6 +22,7 @@ pub(crate) struct App {
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     wait_micros: AtomicU64,
+    waits: [AtomicU64; WAIT_PARTS],
 }
 
 impl App {
@@ -33,6 +34,7 @@ impl App {
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             wait_micros: AtomicU64::new(0),
+            waits: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 
@@ -42,6 +44,7 @@ impl App {
         self.answers[class].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         self.wait_micros.fetch_add(micros, Ordering::Relaxed);
+        self.waits[wait_part(micros)].fetch_add(1, Ordering::Relaxed);
         self.signals.count();
     }
 
@@ -59,7 +62,12 @@ impl App {
     }
 
     pub(crate) fn read(&self) -> AppTraffic {
+        let waits = self.waits.iter().map(|part| part.load(Ordering::Relaxed));
+        let mut waits: Vec<u64> = waits.collect();
+        let used = waits.iter().rposition(|count| *count > 0);
+        waits.truncate(used.map_or(0, |last| last + 1));
         AppTraffic {
+            waits,
             answers: std::array::from_fn(|i| self.answers[i].load(Ordering::Relaxed)),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),

@@ -75,4 +75,54 @@ pub struct AppTraffic {
     pub bytes_out: u64,
     /// Sum of the times to the first byte of the answer, in microseconds.
     pub wait_micros: u64,
+    /// How many of these times lie below each of [`wait_bounds`] and not below the one before; the last part is beyond all.
+    /// Parts at the end without any are left out; a gateway of a former version has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waits: Vec<u64>,
+}
+
+/// Parts that times to the first byte are counted in, the last one without a bound.
+pub const WAIT_PARTS: usize = 34;
+
+/// The bounds of all parts but the last, in microseconds: a quarter of a millisecond, and each half as much again as the
+/// one before or a third, so that two steps double it. The last is 16 s.
+pub fn wait_bounds() -> impl Iterator<Item = u64> {
+    (0..8 * 2 + 1)
+        .flat_map(|octave: u32| {
+            let whole = 250 << octave;
+            [whole, whole + whole / 2]
+        })
+        .take(WAIT_PARTS - 1)
+}
+
+/// The part that a time in microseconds is counted in.
+#[must_use]
+pub fn wait_part(micros: u64) -> usize {
+    let quarter = micros / 250;
+    let Some(octave) = quarter.checked_ilog2() else {
+        return 0;
+    };
+    let whole = 250_u64 << octave;
+    let part = 2 * octave + 1 + u32::from(micros - whole >= whole / 2);
+    usize::try_from(part).map_or(WAIT_PARTS - 1, |part| part.min(WAIT_PARTS - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{WAIT_PARTS, wait_bounds, wait_part};
+
+    #[test]
+    fn a_time_is_counted_between_the_bounds_of_its_part() {
+        let bounds: Vec<u64> = wait_bounds().collect();
+        assert!(bounds.is_sorted() && bounds.len() == WAIT_PARTS - 1);
+        assert_eq!(bounds.last(), Some(&16_384_000));
+        for micros in (0..30_000_000)
+            .step_by(97)
+            .chain(bounds.clone())
+            .chain([u64::MAX])
+        {
+            let part = bounds.iter().filter(|bound| micros >= **bound).count();
+            assert_eq!(wait_part(micros), part, "{micros}");
+        }
+    }
 }
