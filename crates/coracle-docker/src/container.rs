@@ -228,6 +228,8 @@ pub(crate) struct Container {
     pub(crate) restart_count: u32,
     pub(crate) error: Option<String>,
     pub(crate) memory_limit: Option<u64>,
+    /// Its first process, while it runs.
+    pub(crate) process: Option<u32>,
     /// Names of Docker volumes that it mounts.
     pub(crate) volumes: Vec<String>,
 }
@@ -280,6 +282,10 @@ impl Container {
                 .restart_count
                 .and_then(|n| u32::try_from(n).ok())
                 .unwrap_or_default(),
+            process: state
+                .pid
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid > 0),
             error: state.error.filter(|e| !e.is_empty()),
             memory_limit: response
                 .host_config

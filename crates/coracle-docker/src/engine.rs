@@ -9,8 +9,8 @@ use coracle_engine::build::{
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::wish::Wish;
 use coracle_engine::{
-    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
-    VolumeInfo,
+    Capabilities, Engine, EngineError, EngineEvent, EngineUsage, EngineVersion, ImageInfo,
+    Restarts, Support, VolumeInfo,
 };
 use coracle_model::name::{ImageRef, PodName, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
@@ -25,7 +25,7 @@ use crate::config::DockerConfig;
 use crate::naming::SUFFIX_LENGTH;
 use crate::restart;
 use crate::state::Core;
-use crate::{build, cordon, image, logs, network, node, observe, session, stats, volume};
+use crate::{build, cordon, image, logs, network, node, observe, session, stats, usage, volume};
 
 /// Docker's least memory of a container.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(6);
@@ -241,6 +241,10 @@ impl Engine for DockerEngine {
 
     async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError> {
         stats::stats(&self.core, pod).await
+    }
+
+    async fn usage(&self) -> Result<EngineUsage, EngineError> {
+        usage::usage(&self.core).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {

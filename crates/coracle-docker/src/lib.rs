@@ -26,6 +26,7 @@
 //! | `volume` | volumes |
 //! | `cordon` | whether new pods are made, kept over restarts |
 //! | `logs`, `session`, `raw`, `stats`, `node` | what is asked of running pods, and of the machine |
+//! | `usage` | what all of them use, from the kernel's own files |
 //! | `image`, `reference`, `build` | images |
 //! | `halt` | all pods stopped, when the platform is taken down |
 
@@ -57,6 +58,7 @@ mod state;
 mod stats;
 mod storage;
 mod subnet;
+mod usage;
 mod volume;
 
 pub use config::{CacheLimit, DockerConfig};

@@ -115,6 +115,11 @@ pub(crate) fn disk_bytes(folder: &Path) -> Option<u64> {
     disk(folder.to_str()?).map(|disk| disk.total)
 }
 
+/// Bytes in use of the disk that a folder is on.
+pub(crate) fn disk_used(folder: &str) -> Option<u64> {
+    disk(folder).map(|disk| disk.used)
+}
+
 fn disk(path: &str) -> Option<Disk> {
     let stat = rustix::fs::statvfs(Path::new(path)).ok()?;
     let total = stat.f_blocks.checked_mul(stat.f_frsize)?;
@@ -144,7 +149,7 @@ fn processor_sample() -> Option<ProcessorSample> {
 }
 
 /// Busy and all ticks of the first line of `/proc/stat`.
-fn ticks(line: &str) -> Option<(u64, u64)> {
+pub(crate) fn ticks(line: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = line
         .strip_prefix("cpu ")?
         .split_ascii_whitespace()
@@ -167,7 +172,7 @@ fn share(before: ProcessorSample, now: ProcessorSample) -> Option<f64> {
 }
 
 /// Used memory of `/proc/meminfo`, in bytes.
-fn memory_used(meminfo: &str) -> Option<u64> {
+pub(crate) fn memory_used(meminfo: &str) -> Option<u64> {
     let field = |name: &str| {
         let line = meminfo.lines().find_map(|l| l.strip_prefix(name))?;
         let kib: u64 = line.split_ascii_whitespace().next()?.parse().ok()?;

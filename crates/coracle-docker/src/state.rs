@@ -26,6 +26,7 @@ use crate::naming::Names;
 use crate::network::Network;
 use crate::pod::Pod;
 use crate::stats::Samples;
+use crate::usage::Places;
 use crate::{node, phase};
 
 /// Events that a watcher may be behind before it gets a fresh start.
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     /// Once images of builds of a former version have tags that nobody can foresee.
     pub(crate) images_hidden: tokio::sync::OnceCell<()>,
     pub(crate) samples: Samples,
+    pub(crate) places: Places,
     pub(crate) processor_sample: Mutex<Option<node::ProcessorSample>>,
     state: Mutex<State>,
 }
@@ -204,6 +206,7 @@ impl Core {
             credentials: KnownCredentials::default(),
             images_hidden: tokio::sync::OnceCell::new(),
             samples: Samples::default(),
+            places: Places::default(),
             processor_sample: Mutex::new(None),
             state: Mutex::new(State {
                 synced: false,

@@ -28,6 +28,9 @@
 //!     own name cannot: there the old pod is gone before the new one is made.
 //! 11. [`Engine::delete_pod`] of a replicated workload's pod leaves the wish: another pod comes in its place. Of a pod
 //!     that stands alone (single, task) it takes the wish along: nothing comes until it is applied again.
+//! 12. [`Engine::usage`] tells of pods of the platform that run, each at most once, and of none that has ended. What could
+//!     not be read is left out, and never told as nothing. A total of one run of a pod never falls, and its time neither.
+//!     A look costs little however many pods there are: no request is made for a pod of its own.
 
 use std::collections::BTreeSet;
 
@@ -42,6 +45,7 @@ use futures::stream::BoxStream;
 use crate::build::{BuildProgress, BuildRequest, BuiltImage, PullCredentials, RegistryCredentials};
 use crate::error::EngineError;
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use crate::usage::EngineUsage;
 
 /// What runs workloads. See the module's laws.
 #[async_trait]
@@ -151,6 +155,13 @@ pub trait Engine: Send + Sync + 'static {
     /// # Errors
     /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`].
     async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError>;
+
+    /// What all pods and nodes use, at one look (law 12): for whoever looks again and again. [`Engine::stats`] tells more
+    /// of one pod.
+    ///
+    /// # Errors
+    /// When nothing can be read at all.
+    async fn usage(&self) -> Result<EngineUsage, EngineError>;
 
     /// The nodes as they are now, use included (asked for when somebody looks; [`Engine::watch`] tells of
     /// readiness and capacity).

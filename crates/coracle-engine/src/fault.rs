@@ -39,6 +39,8 @@ pub enum Verb {
     Connect,
     /// `stats`.
     Stats,
+    /// `usage`.
+    Usage,
     /// `nodes`.
     Nodes,
     /// `cordon`.
@@ -75,6 +77,7 @@ impl Verb {
                 | Self::Logs
                 | Self::Connect
                 | Self::Stats
+                | Self::Usage
                 | Self::Nodes
                 | Self::Volumes
                 | Self::Exec

@@ -20,6 +20,7 @@ use crate::engine::{Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo,
 use crate::error::EngineError;
 use crate::fault::{Answer, Fault, Verb, unavailable};
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use crate::usage::EngineUsage;
 
 /// An engine around another one that goes wrong where a test says.
 pub struct Flaky {
@@ -181,6 +182,10 @@ impl Engine for Flaky {
 
     async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError> {
         self.through(Verb::Stats, self.inner.stats(pod)).await
+    }
+
+    async fn usage(&self) -> Result<EngineUsage, EngineError> {
+        self.through(Verb::Usage, self.inner.usage()).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {

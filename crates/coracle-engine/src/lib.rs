@@ -5,6 +5,7 @@
 //! | [`engine`] | the [`Engine`] trait and its laws |
 //! | [`error`] | what can go wrong, typed |
 //! | [`stream`] | logs, sessions and byte streams |
+//! | [`usage`] | what an engine tells of the use of everything at once |
 //! | [`build`] | what an image build is asked and tells |
 //! | [`desk`] | sources of builds that other machines fetch |
 //! | [`wish`], [`follow`] | what every engine keeps of wishes, and how it is watched |
@@ -22,6 +23,7 @@ pub mod flaky;
 pub mod follow;
 pub mod sim;
 pub mod stream;
+pub mod usage;
 pub mod wish;
 
 pub use desk::ContextDesk;
@@ -29,3 +31,4 @@ pub use engine::{
     Capabilities, Engine, EngineEvent, EngineVersion, ImageInfo, Restarts, Support, VolumeInfo,
 };
 pub use error::EngineError;
+pub use usage::EngineUsage;

@@ -16,11 +16,12 @@ use coracle_engine::sim::{SimConfig, SimControl};
 use coracle_engine::stream::{
     Channel, Duplex, ExecRequest, LogRequest, LogStream, Session, SessionOutput,
 };
-use coracle_engine::{Engine, EngineError, EngineEvent, Support};
+use coracle_engine::{Engine, EngineError, EngineEvent, EngineUsage, Support};
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
 use coracle_model::pod::{PodPhase, PodStats};
 use coracle_model::quantity::ByteSize;
+use coracle_model::usage::{Processor, Reading};
 use coracle_model::workload::{ObservedPod, PodId, Workload, WorkloadId};
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, StreamExt as _};
@@ -73,6 +74,10 @@ enum Sin {
     CordonHidden,
     /// All pods come to one node.
     Crowded,
+    UsageHidden,
+    UsageTwice,
+    UsageOfTheEnded,
+    UsageFalls,
 }
 
 struct Broken {
@@ -251,6 +256,30 @@ impl Engine for Broken {
     }
     async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError> {
         self.inner.stats(pod).await
+    }
+    async fn usage(&self) -> Result<EngineUsage, EngineError> {
+        let mut usage = self.inner.usage().await?;
+        match self.sin {
+            Sin::UsageHidden => usage.pods.clear(),
+            Sin::UsageTwice => usage.pods.extend(usage.pods.clone()),
+            Sin::UsageOfTheEnded => {
+                let all = self.control.pods().into_iter();
+                let runs = |id: &PodId| usage.pods.iter().any(|(told, _)| told == id);
+                let ended: Vec<_> = all.map(|pod| pod.id).filter(|id| !runs(id)).collect();
+                usage
+                    .pods
+                    .extend(ended.into_iter().map(|id| (id, Reading::default())));
+            }
+            Sin::UsageFalls => {
+                for (_, reading) in &mut usage.pods {
+                    if let Some(Processor::Time(total)) = &mut reading.cpu {
+                        total.amount = u64::MAX - total.amount;
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(usage)
     }
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
         self.inner.nodes().await
@@ -465,5 +494,9 @@ noticed! {
     cordon_lost: CordonLost by a_cordon_is_idempotent_and_outlives_the_engine;
     any_node_accepted: AnyNodeAccepted by an_unknown_node_cannot_be_cordoned;
     crowded: Crowded by replicas_are_spread;
+    usage_hidden: UsageHidden by usage_tells_of_what_runs;
+    usage_twice: UsageTwice by usage_tells_of_what_runs;
+    usage_of_the_ended: UsageOfTheEnded by usage_leaves_out_what_has_ended;
+    usage_falls: UsageFalls by usage_grows_with_work;
     delete_on_cordoned_forgotten: DeleteForgotten by a_pod_deleted_on_a_cordoned_node_comes_up_elsewhere;
 }

@@ -10,8 +10,8 @@ use coracle_engine::build::{
 use coracle_engine::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
 use coracle_engine::wish::Wish;
 use coracle_engine::{
-    Capabilities, Engine, EngineError, EngineEvent, EngineVersion, ImageInfo, Restarts, Support,
-    VolumeInfo,
+    Capabilities, Engine, EngineError, EngineEvent, EngineUsage, EngineVersion, ImageInfo,
+    Restarts, Support, VolumeInfo,
 };
 use coracle_model::name::{ImageRef, ProjectName, VolumeName};
 use coracle_model::node::{Node, Scheduling};
@@ -25,7 +25,7 @@ use crate::client;
 use crate::config::{KubernetesConfig, PodSecurity};
 use crate::facts::PodKind;
 use crate::state::Core;
-use crate::{build, image, logs, node, observe, operate, project, session, stats, volume};
+use crate::{build, image, logs, node, observe, operate, project, session, stats, usage, volume};
 
 /// The least memory of a container that runtimes take.
 const LEAST_MEMORY: ByteSize = ByteSize::mib(6);
@@ -336,6 +336,10 @@ impl Engine for KubernetesEngine {
 
     async fn stats(&self, pod: &PodId) -> Result<PodStats, EngineError> {
         stats::stats(&self.core, pod).await
+    }
+
+    async fn usage(&self) -> Result<EngineUsage, EngineError> {
+        usage::usage(&self.core).await
     }
 
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {

@@ -57,6 +57,7 @@ mod simulated;
 mod state;
 mod stats;
 mod told;
+mod usage;
 mod volume;
 
 pub use build::config::{BuildConfig, BuildTool, Transport};

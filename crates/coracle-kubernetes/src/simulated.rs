@@ -168,6 +168,12 @@ impl ApiServer {
         self.world.with(|inner| inner.logs.insert(at, log));
     }
 
+    /// What is answered at a path that names no object, such as a kubelet's summary.
+    pub(crate) fn document(&self, path: &str, document: Value) {
+        self.world
+            .with(|inner| inner.documents.insert(path.to_owned(), document));
+    }
+
     /// Requests so far, as `METHOD PATH?QUERY`.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.world.with(|inner| inner.asked.clone())
@@ -275,6 +281,11 @@ async fn serve(State(world): State<Arc<World>>, request: Request) -> Response {
             Some(answer) => answer,
             None => status(StatusCode::NOT_FOUND, "NotFound", "no such log"),
         };
+    }
+    if let Some(document) =
+        world.with(|inner| inner.documents.get(parts.uri.path()).cloned())
+    {
+        return axum::Json(document).into_response();
     }
     let Some(target) = Target::parse(parts.uri.path()) else {
         return status(StatusCode::NOT_FOUND, "NotFound", "no such path");

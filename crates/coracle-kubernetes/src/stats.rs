@@ -47,7 +47,7 @@ impl Samples {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Summary {
     pub(crate) node: NodeSummary,
-    pods: Option<Vec<PodSummary>>,
+    pub(crate) pods: Option<Vec<PodSummary>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,13 +56,15 @@ pub(crate) struct NodeSummary {
     pub(crate) cpu: CpuSummary,
     pub(crate) memory: MemorySummary,
     pub(crate) fs: FsSummary,
+    pub(crate) network: NetworkSummary,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct CpuSummary {
+    pub(crate) time: Option<String>,
     pub(crate) usage_nano_cores: Option<u64>,
-    usage_core_nano_seconds: Option<u64>,
+    pub(crate) usage_core_nano_seconds: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,34 +81,35 @@ pub(crate) struct FsSummary {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct PodSummary {
-    pod_ref: PodRef,
-    containers: Option<Vec<ContainerSummary>>,
-    network: NetworkSummary,
+pub(crate) struct PodSummary {
+    pub(crate) pod_ref: PodRef,
+    pub(crate) containers: Option<Vec<ContainerSummary>>,
+    pub(crate) network: NetworkSummary,
     #[serde(alias = "process_stats")]
     process_stats: ProcessSummary,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct PodRef {
-    name: String,
-    namespace: String,
+pub(crate) struct PodRef {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct ContainerSummary {
-    name: String,
-    cpu: CpuSummary,
-    memory: MemorySummary,
+pub(crate) struct ContainerSummary {
+    pub(crate) name: String,
+    pub(crate) cpu: CpuSummary,
+    pub(crate) memory: MemorySummary,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct NetworkSummary {
-    rx_bytes: Option<u64>,
-    tx_bytes: Option<u64>,
+pub(crate) struct NetworkSummary {
+    pub(crate) time: Option<String>,
+    pub(crate) rx_bytes: Option<u64>,
+    pub(crate) tx_bytes: Option<u64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -118,14 +121,24 @@ struct ProcessSummary {
 
 /// An answer of the metrics API.
 #[derive(Debug, Deserialize)]
-struct PodMetrics {
-    containers: Vec<ContainerMetrics>,
+pub(crate) struct PodMetrics {
+    #[serde(default)]
+    pub(crate) metadata: Named,
+    pub(crate) containers: Vec<ContainerMetrics>,
 }
 
 #[derive(Debug, Deserialize)]
-struct ContainerMetrics {
-    name: String,
-    usage: HashMap<String, String>,
+pub(crate) struct ContainerMetrics {
+    pub(crate) name: String,
+    pub(crate) usage: HashMap<String, String>,
+}
+
+/// What an answer of the metrics API is of.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
 }
 
 pub(crate) async fn get<T: DeserializeOwned>(core: &Core, path: &str) -> Result<T, kube::Error> {

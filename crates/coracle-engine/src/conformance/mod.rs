@@ -31,6 +31,7 @@ pub mod case {
     pub use super::cases::stopping::*;
     pub use super::cases::streams::*;
     pub use super::cases::tasks::*;
+    pub use super::cases::usage::*;
     pub use super::cases::watching::*;
     pub use super::cases::wishes::*;
 }
@@ -235,6 +236,9 @@ macro_rules! engine_conformance {
             a_connection_ends_with_its_pod
             many_connections_are_apart
             numbers_are_observed
+            usage_tells_of_what_runs
+            usage_leaves_out_what_has_ended
+            usage_grows_with_work
             nodes_are_ready
             a_cordoned_node_gets_no_new_pods
             the_pods_of_a_cordoned_node_stay

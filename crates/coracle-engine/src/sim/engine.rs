@@ -26,6 +26,7 @@ use crate::engine::{
 use crate::error::EngineError;
 use crate::fault::{Answer, Verb, unavailable};
 use crate::stream::{Duplex, ExecRequest, LogRequest, LogStream, Session};
+use crate::usage::EngineUsage;
 use crate::wish::Wish;
 
 impl SimEngine {
@@ -370,6 +371,10 @@ impl Engine for SimEngine {
         .await
     }
 
+    async fn usage(&self) -> Result<EngineUsage, EngineError> {
+        self.call(Verb::Usage, |state| Ok(state.usage())).await
+    }
+
     async fn nodes(&self) -> Result<Vec<Node>, EngineError> {
         self.call(Verb::Nodes, |state| {
             let names: Vec<String> = state.nodes.keys().cloned().collect();
@@ -533,4 +538,4 @@ impl Engine for SimEngine {
 }
 
 /// Bytes of memory that every simulated pod uses.
-const POD_MEMORY: u64 = 4 << 20;
+pub(super) const POD_MEMORY: u64 = 4 << 20;

@@ -38,6 +38,7 @@ mod shell;
 mod starting;
 mod state;
 mod stopping;
+mod usage;
 mod watch;
 
 pub use build::BuildScript;

@@ -34,6 +34,7 @@ pub(super) struct Inner {
     pub(super) faults: Vec<(&'static str, Fault)>,
     pub(super) asked: Vec<String>,
     pub(super) logs: log::Logs,
+    pub(super) documents: BTreeMap<String, Value>,
 }
 
 impl World {

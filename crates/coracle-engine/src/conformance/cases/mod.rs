@@ -9,5 +9,6 @@ pub(super) mod nodes;
 pub(super) mod stopping;
 pub(super) mod streams;
 pub(super) mod tasks;
+pub(super) mod usage;
 pub(super) mod watching;
 pub(super) mod wishes;
