@@ -11,14 +11,19 @@
 //! | [`mod@unpack`] | a compressed tar from anybody as a private folder |
 //! | [`mod@plan`] | what to build, and how what comes of it is run |
 //! | [`mod@prune`] | an unpacked source without what its `.dockerignore` names |
+//! | [`mod@detect`] | what is found in a source before anybody builds it |
+//! | [`git`] | a commit of a Git repository as an archive |
+//! | [`template`] | sources that come with the platform |
 //! | [`dockerignore`] | Docker's ignore rules |
 //! | [`language`] | which language a source without a Dockerfile is in |
 //! | [`error`] | why a source was refused |
 
 mod archive;
+pub mod detect;
 pub mod dockerignore;
 pub mod error;
 mod folder;
+pub mod git;
 mod glob;
 pub mod language;
 pub mod limits;
@@ -28,9 +33,11 @@ pub mod pack;
 pub mod plan;
 pub mod prune;
 pub mod scan;
+pub mod template;
 pub mod unpack;
 pub mod walk;
 
+pub use detect::{Inspected, inspect};
 pub use error::{Refusal, SourceError};
 pub use limits::{Limit, Limits};
 pub use pack::{PackProgress, pack};

@@ -15,6 +15,7 @@ use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 
 use crate::scan::{Entry, EntryKind, PackError, Scan};
+use crate::template::EmbeddedFile;
 
 /// The content type of what [`pack()`] makes.
 pub const CONTENT_TYPE: &str = "application/zstd";
@@ -79,6 +80,22 @@ pub fn pack_into(
     let encoder = tar.into_inner().map_err(PackError::Sink)?;
     let mut sink = encoder.finish().map_err(PackError::Sink)?;
     sink.flush().map_err(PackError::Sink)
+}
+
+/// The same for files of the program itself.
+pub(crate) fn pack_files(files: &[EmbeddedFile]) -> io::Result<Vec<u8>> {
+    let mut tar = tar::Builder::new(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?);
+    for file in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mtime(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_size(file.content.len() as u64);
+        tar.append_data(&mut header, file.path, file.content)?;
+    }
+    tar.into_inner()?.finish()
 }
 
 fn append<W: Write>(

@@ -33,6 +33,8 @@ const ZSTD_WINDOW_LOG: u32 = 24;
 pub struct Unpacked {
     /// Members of the archive: files, folders and links.
     pub entries: u64,
+    /// Files and links, each once.
+    pub files: u64,
     /// Bytes of all files.
     pub bytes: u64,
     /// Bytes of the archive as it came.
@@ -122,6 +124,7 @@ fn unpack_into<R: Read>(
     if folder.contents() == 0 {
         return Err(SourceError::Empty);
     }
+    unpacked.files = folder.contents() as u64;
     unpacked.compressed = gauge.compressed();
     Ok(unpacked)
 }

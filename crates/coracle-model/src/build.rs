@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{AppName, ImageRef};
 use crate::object::{Kind, Of, Spec};
-use crate::release::ReleaseNumber;
+use crate::release::{ReleaseNumber, RunChange};
+use crate::source::{Commit, GitRef, GitUrl, SourcePath, TemplateName};
 
 /// A build. Its `metadata.name` is its number, such as `b3`.
 pub type Build = Of<BuildSpec>;
@@ -19,6 +20,9 @@ pub struct BuildSpec {
     pub number: u32,
     /// What it is made from.
     pub source: Source,
+    /// What is to be run otherwise than the source says.
+    #[serde(default, skip_serializing_if = "RunChange::is_empty")]
+    pub config: RunChange,
     /// Who asked for it.
     pub created_by: String,
     /// Set when somebody asked for its end.
@@ -40,6 +44,7 @@ pub enum Cancel {
 /// What a build is made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = BuildSource)]
 pub enum Source {
     /// A compressed tar that was uploaded.
     Upload {
@@ -48,6 +53,47 @@ pub enum Source {
         /// Compressed size in bytes.
         bytes: u64,
     },
+    /// A commit of a Git repository.
+    Git(GitSource),
+    /// One of the platform's templates.
+    Template {
+        /// Names the file under the data directory; made by the platform.
+        id: String,
+        /// Compressed size in bytes.
+        bytes: u64,
+        /// Its name.
+        template: TemplateName,
+    },
+}
+
+/// A commit of a Git repository, as it was fetched for a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct GitSource {
+    /// Names the file under the data directory; made by the platform.
+    pub id: String,
+    /// Compressed size in bytes.
+    pub bytes: u64,
+    /// The repository, without credentials.
+    pub url: GitUrl,
+    /// The branch or tag that was asked for.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<GitRef>,
+    /// The folder in the repository.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<SourcePath>,
+    /// The commit.
+    pub commit: Commit,
+}
+
+impl Source {
+    /// Names the file under the data directory.
+    #[must_use]
+    pub const fn file(&self) -> &String {
+        match self {
+            Self::Upload { id, .. } | Self::Template { id, .. } => id,
+            Self::Git(git) => &git.id,
+        }
+    }
 }
 
 /// Where a build stands.

@@ -224,6 +224,29 @@ name_type!(
     }
 );
 
+impl AppName {
+    /// The most characters of a name.
+    const MOST: usize = 30;
+
+    /// A valid name made of a text that may not be one: of a folder, an image, a repository. Nothing where no letter is
+    /// left.
+    #[must_use]
+    pub fn suggested(text: &str) -> Option<Self> {
+        let mut made = String::new();
+        for c in text.chars().flat_map(char::to_lowercase) {
+            if c.is_ascii_lowercase() || (c.is_ascii_digit() && !made.is_empty()) {
+                made.push(c);
+            } else if !made.is_empty() && !made.ends_with('-') {
+                made.push('-');
+            }
+            if made.len() == Self::MOST {
+                break;
+            }
+        }
+        Self::new(made.trim_end_matches('-')).ok()
+    }
+}
+
 impl ProjectName {
     /// The name of the project that exists from the start.
     pub const DEFAULT: &'static str = "default";

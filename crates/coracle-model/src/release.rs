@@ -8,7 +8,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::env::{EnvValue, EnvVars};
-use crate::name::{AppName, EnvName, ImageRef, InvalidName, ProcessName, VolumeName, shown};
+use crate::name::{
+    AppName, EnvName, ImageRef, InvalidName, ProcessName, ProjectName, VolumeName, shown,
+};
 use crate::object::{Kind, Of, Spec};
 use crate::quantity::{ByteSize, Cpu, Span};
 
@@ -101,6 +103,15 @@ pub enum Origin {
         /// The release whose image and processes it has.
         release: ReleaseNumber,
     },
+    /// A release of another app, with this app's own variables.
+    Promotion {
+        /// The project of that app.
+        project: ProjectName,
+        /// That app.
+        app: AppName,
+        /// Its release.
+        release: ReleaseNumber,
+    },
 }
 
 /// What a source's manifest (or nothing) says about running it.
@@ -125,6 +136,75 @@ impl Default for RunConfig {
             release_command: None,
             volumes: Vec::new(),
         }
+    }
+}
+
+/// What is to be run otherwise than a source says. What is not named stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunChange {
+    /// By process; one that the source does not have is added.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub processes: BTreeMap<ProcessName, ProcessChange>,
+    /// Plain variables, beside those of the source.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<EnvName, String>,
+}
+
+/// What of a process is to be otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProcessChange {
+    /// What to run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
+    /// The port it listens on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// How many pods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// The most processor time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    /// The most memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<ByteSize>,
+}
+
+impl RunChange {
+    /// Is nothing to be otherwise?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.env.is_empty()
+    }
+
+    /// Changes what a source says.
+    pub fn apply(&self, config: &mut RunConfig) {
+        for (name, change) in &self.processes {
+            let process = config.processes.entry(name.clone()).or_default();
+            if let Some(command) = &change.command {
+                process.command = Some(command.clone());
+            }
+            process.port = change.port.or(process.port);
+            process.replicas = change.replicas.unwrap_or(process.replicas);
+            process.cpu = change.cpu.or(process.cpu);
+            process.memory = change.memory.or(process.memory);
+        }
+        let env = self.env.iter();
+        config
+            .env
+            .extend(env.map(|(name, value)| (name.clone(), value.clone())));
+    }
+
+    /// Applies every rule that holds whatever the source says.
+    ///
+    /// # Errors
+    /// Every field whose value is not allowed.
+    pub fn check(&self) -> Result<(), Vec<crate::manifest::rules::InvalidValue>> {
+        let mut config = RunConfig::default();
+        self.apply(&mut config);
+        config.check()
     }
 }
 
@@ -300,4 +380,37 @@ pub struct PinnedImage {
 impl Spec for ReleaseSpec {
     const KIND: Kind = Kind::Release;
     type Status = ReleaseStatus;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_leaves_alone_what_it_does_not_name() {
+        let mut config = RunConfig::default();
+        config.env.insert(EnvName::new("A").unwrap(), "1".into());
+        let web = config.processes.get_mut(&ProcessName::web()).unwrap();
+        web.port = Some(3000);
+        web.command = Some(CommandLine::Shell("serve".into()));
+        let change: RunChange = serde_json::from_value(serde_json::json!({
+            "processes": {"web": {"replicas": 2}, "worker": {"command": ["work"]}},
+            "env": {"B": "2"},
+        }))
+        .unwrap();
+        change.check().unwrap();
+        change.apply(&mut config);
+        let web = &config.processes[&ProcessName::web()];
+        assert_eq!((web.port, web.replicas), (Some(3000), 2));
+        assert_eq!(web.command, Some(CommandLine::Shell("serve".into())));
+        let worker = &config.processes[&ProcessName::new("worker").unwrap()];
+        assert_eq!(worker.command, Some(CommandLine::Exec(vec!["work".into()])));
+        assert_eq!(config.env.len(), 2);
+
+        let wrong: RunChange =
+            serde_json::from_value(serde_json::json!({"processes": {"web": {"port": 0}}})).unwrap();
+        assert_eq!(wrong.check().unwrap_err()[0].field, "processes.web.port");
+        let unknown = serde_json::json!({"processes": {"web": {"prot": 1}}});
+        assert!(serde_json::from_value::<RunChange>(unknown).is_err());
+    }
 }

@@ -213,7 +213,7 @@ pub(super) fn volume_path(path: &str) -> Verdict {
 }
 
 /// A path within the source.
-pub(super) fn source_path(path: &str) -> Verdict {
+pub(crate) fn source_path(path: &str) -> Verdict {
     let normal = path.split('/').all(|name| !matches!(name, "" | "." | ".."));
     if normal
         && path.len() <= PATH_BYTES

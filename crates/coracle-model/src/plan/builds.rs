@@ -123,7 +123,7 @@ pub fn plan(builds: &[Facts<'_>], most: usize) -> Vec<Action> {
         match (facts.build.status.phase, facts.upload) {
             _ if working => {}
             (_, Upload::Gone) => {
-                let reason = "its uploaded source is gone: send it again".to_owned();
+                let reason = "its source is gone: send it again".to_owned();
                 actions.push(Action::Finish(facts.id(), BuildPhase::Failed, reason));
             }
             (BuildPhase::Running, Upload::There) => actions.push(Action::Requeue(facts.id())),
@@ -201,6 +201,7 @@ mod tests {
                         id: "u".into(),
                         bytes: 1,
                     },
+                    config: crate::release::RunChange::default(),
                     created_by: "ann".into(),
                     cancel: Cancel::No,
                 },
@@ -265,7 +266,7 @@ mod tests {
             shown(&cases, 2),
             [
                 "requeue default/a/b1",
-                "Failed default/b/b1: its uploaded source is gone: send it again"
+                "Failed default/b/b1: its source is gone: send it again"
             ]
         );
     }

@@ -14,6 +14,7 @@ use crate::name::{AppName, ImageRef, ProjectName};
 use crate::plan::after;
 use crate::plan::builds::BuildId;
 use crate::release::{Release, ReleaseNumber, ReleasePhase};
+use crate::source::Source;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub struct Retention {
     pub builds: usize,
     /// Events of the platform.
     pub events: usize,
-    /// An upload that no build has taken is kept this long.
+    /// An upload or source that no build has taken is kept this long.
     pub uploads: Duration,
 }
 
@@ -168,6 +169,14 @@ pub fn uploads(
         .filter(|(id, written)| !wanted.contains(*id) && after(**written, keep.uploads) <= now)
         .map(|(id, _)| id.clone())
         .collect()
+}
+
+/// Is a source to go? One that is being fetched stays: that has an end of its own.
+#[must_use]
+pub fn source_is_old(source: &Source, keep: Retention, now: DateTime<Utc>) -> bool {
+    let status = &source.status;
+    let last = [status.used, status.finished].into_iter().flatten().max();
+    status.phase.is_final() && after(last.unwrap_or(source.metadata.created), keep.uploads) <= now
 }
 
 #[cfg(test)]
