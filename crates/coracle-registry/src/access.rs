@@ -7,6 +7,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+use crate::digest::Digest;
 use crate::repository::RepositoryName;
 
 /// What a request wants to do.
@@ -99,6 +100,18 @@ pub trait Authorizer: Send + Sync {
         repository: Option<&RepositoryName>,
         action: Action<'_>,
     ) -> Result<(), Denied>;
+
+    /// Who relies on an image that somebody wants to delete, in words, if anybody does.
+    ///
+    /// # Errors
+    /// [`Denied::Unavailable`] when that cannot be found out now.
+    async fn in_use(
+        &self,
+        _repository: &RepositoryName,
+        _digest: &Digest,
+    ) -> Result<Option<String>, Denied> {
+        Ok(None)
+    }
 }
 
 #[cfg(test)]

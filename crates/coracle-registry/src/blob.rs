@@ -2,6 +2,7 @@
 //!
 //! Theory of operation: see the crate's documentation. Every read goes through the repository's record of the blob.
 
+use chrono::{TimeDelta, Utc};
 use object_store::{GetOptions, GetRange, ObjectStoreExt as _};
 
 use crate::digest::Digest;
@@ -13,6 +14,9 @@ use crate::record::{self, BlobLink};
 use crate::registry::Registry;
 use crate::repository::RepositoryName;
 use crate::upload::OpenUpload;
+
+/// What was asked for again within this time is not touched again.
+const FRESH: TimeDelta = TimeDelta::minutes(5);
 
 impl Registry {
     /// The size of a blob of this repository in bytes.
@@ -37,6 +41,31 @@ impl Registry {
                 Err(unknown())
             }
             Err(source) => Err(RegistryError::store("look at a blob", source)),
+        }
+    }
+
+    /// Somebody asked whether the repository has this blob, and will not push it: it stays for as long as a push may take.
+    pub(crate) async fn freshen(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
+        let _pin = self.pin(digest).await;
+        let key = layout::blob_link(repository, digest);
+        let meta = match self.inner.store.head(&key).await {
+            Ok(meta) => meta,
+            Err(object_store::Error::NotFound { .. }) => return Ok(()),
+            Err(source) => return Err(RegistryError::store("look at a record", source)),
+        };
+        if Utc::now() - meta.last_modified < FRESH {
+            return Ok(());
+        }
+        if self.inner.placement.can_touch() {
+            return self.inner.placement.touch_each(vec![key]).await;
+        }
+        match self.blob_link(repository, digest).await? {
+            Some(link) => self.link_blob(repository, digest, link.size).await,
+            None => Ok(()),
         }
     }
 
@@ -124,6 +153,7 @@ impl Registry {
             }
         })
         .await?;
+        let _pin = self.pin(expected).await;
         let done = async {
             let actual = sealed.map_err(|source| RegistryError::io("sync an upload", source))?;
             if actual != *expected {
@@ -166,6 +196,7 @@ impl Registry {
         to: &RepositoryName,
         digest: &Digest,
     ) -> Result<Mounted, RegistryError> {
+        let _pin = self.pin(digest).await;
         let Some(link) = self.blob_link(from, digest).await? else {
             return Ok(Mounted::NotThere);
         };
@@ -188,6 +219,7 @@ impl Registry {
             return Err(RegistryError::BlobTooLarge { most: most as u64 });
         }
         let (digest, size) = (Digest::of(&content), content.len() as u64);
+        let _pin = self.pin(&digest).await;
         self.put_content(&digest, content).await?;
         self.link_blob(repository, &digest, size).await?;
         Ok(digest)

@@ -3,13 +3,14 @@
 //! Theory of operation: a repository is there when it has a manifest; the first push of a blob alone does not show it. The keys of
 //! repositories are one flat level, so the catalog is one listing plus one short look into each repository of the page.
 
+use chrono::{DateTime, Utc};
 use futures::stream::TryStreamExt as _;
-use object_store::ObjectStore as _;
+use object_store::{ObjectMeta, ObjectStore as _};
 use serde::Serialize;
 
 use crate::error::RegistryError;
 use crate::layout;
-use crate::record;
+use crate::record::{self, BlobLink};
 use crate::registry::Registry;
 use crate::repository::RepositoryName;
 
@@ -30,6 +31,17 @@ impl<T> Page<T> {
         let more = limit > 0 && all.next().is_some();
         Self { items, more }
     }
+}
+
+/// A repository in short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RepositorySummary {
+    /// How many tags it has.
+    pub tags: usize,
+    /// Bytes of all that it has. Other repositories may have the same.
+    pub bytes: u64,
+    /// When something was pushed last.
+    pub updated: Option<DateTime<Utc>>,
 }
 
 /// How much the registry holds.
@@ -131,6 +143,37 @@ impl Registry {
         } else {
             Err(RegistryError::NameUnknown)
         }
+    }
+
+    /// A repository in short.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn repository_summary(
+        &self,
+        repository: &RepositoryName,
+    ) -> Result<RepositorySummary, RegistryError> {
+        let mut summary = RepositorySummary::default();
+        let failed = |source| RegistryError::store("list a repository", source);
+        let list = async |part| -> Result<Vec<ObjectMeta>, RegistryError> {
+            let listed = self.inner.store.list(Some(&part));
+            listed.try_collect().await.map_err(failed)
+        };
+        for tag in list(layout::tags(repository)).await? {
+            summary.tags += 1;
+            summary.updated = summary.updated.max(Some(tag.last_modified));
+        }
+        let manifests = list(layout::manifests(repository)).await?;
+        for manifest in &manifests {
+            summary.updated = summary.updated.max(Some(manifest.last_modified));
+        }
+        let blobs = list(layout::blob_links(repository)).await?;
+        let keys = manifests.into_iter().chain(blobs);
+        let keys = keys.map(|meta| meta.location).collect();
+        // Both kinds of record have a size; nothing else of them is needed here.
+        let links = record::read_each::<BlobLink>(&self.inner.store, keys).await?;
+        summary.bytes = links.into_iter().flatten().map(|link| link.size).sum();
+        Ok(summary)
     }
 
     /// How much the registry holds in all. Walks the whole store.

@@ -127,6 +127,15 @@ pub enum RegistryError {
     /// The request is not one that this registry serves.
     #[error("{0}")]
     Unsupported(&'static str),
+    /// A collection goes on already.
+    #[error("a collection of the registry goes on already")]
+    Collecting,
+    /// It cannot be found out which images are needed.
+    #[error("it is not known which images are needed")]
+    Needed(#[source] Box<dyn StdError + Send + Sync>),
+    /// Somebody relies on the image.
+    #[error("{0}")]
+    InUse(String),
     /// No such path.
     #[error(
         "no such resource; the registry serves the paths of the OCI distribution specification below /v2/"
@@ -226,9 +235,11 @@ impl RegistryError {
             Self::ManifestUnknown(_) => ErrorCode::ManifestUnknown,
             Self::PageInvalid => ErrorCode::PaginationNumberInvalid,
             Self::Unsupported(_) | Self::NoRoute => ErrorCode::Unsupported,
-            Self::TooMany(_) => ErrorCode::TooManyRequests,
+            Self::InUse(_) => ErrorCode::Denied,
+            Self::TooMany(_) | Self::Collecting => ErrorCode::TooManyRequests,
             Self::Denied(Denied::Unavailable)
             | Self::StorageFull
+            | Self::Needed(_)
             | Self::Corrupt { .. }
             | Self::Store { .. }
             | Self::Io { .. } => ErrorCode::Unknown,
@@ -256,7 +267,7 @@ impl RegistryError {
             | Self::ManifestUnknown(_)
             | Self::ManifestBlobUnknown(_)
             | Self::NoRoute => StatusCode::NOT_FOUND,
-            Self::UploadBusy => StatusCode::CONFLICT,
+            Self::UploadBusy | Self::Collecting | Self::InUse(_) => StatusCode::CONFLICT,
             Self::OffsetMismatch { .. } | Self::RangeNotSatisfiable { .. } => {
                 StatusCode::RANGE_NOT_SATISFIABLE
             }
@@ -266,7 +277,7 @@ impl RegistryError {
             Self::Unsupported(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Corrupt { .. } | Self::Store { .. } | Self::Io { .. } => {
+            Self::Needed(_) | Self::Corrupt { .. } | Self::Store { .. } | Self::Io { .. } => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }

@@ -3,6 +3,10 @@
 //! Theory of operation: read on demand from the manifest and its configuration; nothing is kept. Environment values are left
 //! out: images carry secrets there more often than they should.
 
+mod bounds;
+mod detail;
+mod listing;
+
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +16,9 @@ use crate::error::RegistryError;
 use crate::manifest::{Body, Descriptor, Manifest, MediaType};
 use crate::registry::Registry;
 use crate::repository::{Reference, RepositoryName};
+
+pub use self::detail::{ImageDetail, ImagePlatform, Layer, Step};
+pub use self::listing::ImageEntry;
 
 /// Operating system and processor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,6 +32,28 @@ pub struct Platform {
     /// Such as `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+}
+
+impl Platform {
+    /// The same, of bounded length: it is a client's own text.
+    fn bounded(self) -> Self {
+        Self {
+            os: bounds::name(self.os),
+            architecture: bounds::name(self.architecture),
+            variant: self.variant.map(bounds::name),
+        }
+    }
+}
+
+impl std::fmt::Display for Platform {
+    /// As people and tools write it: `linux/arm64/v8`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(f, "/{variant}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// An image in short.
@@ -71,6 +100,7 @@ struct ConfigFile {
     #[serde(flatten)]
     platform: Option<Platform>,
     config: Option<ConfigSection>,
+    history: Option<Vec<detail::HistoryEntry>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,23 +120,20 @@ impl From<ConfigFile> for ImageConfig {
     fn from(file: ConfigFile) -> Self {
         let section = file.config.unwrap_or_default();
         let env = section.env.unwrap_or_default();
+        let filled = |text: &String| !text.is_empty();
         Self {
-            created: file.created,
-            entrypoint: section.entrypoint.unwrap_or_default(),
-            command: section.cmd.unwrap_or_default(),
-            env_names: env
-                .iter()
-                .filter_map(|e| e.split('=').next().map(str::to_owned))
-                .collect(),
-            exposed_ports: section
-                .exposed_ports
-                .unwrap_or_default()
-                .into_keys()
-                .collect(),
-            volumes: section.volumes.unwrap_or_default().into_keys().collect(),
-            user: section.user.filter(|user| !user.is_empty()),
-            working_dir: section.working_dir.filter(|dir| !dir.is_empty()),
-            labels: section.labels.unwrap_or_default(),
+            created: file.created.map(bounds::name),
+            entrypoint: bounds::texts(section.entrypoint.unwrap_or_default()),
+            command: bounds::texts(section.cmd.unwrap_or_default()),
+            env_names: bounds::names(
+                env.iter()
+                    .filter_map(|e| e.split('=').next().map(str::to_owned)),
+            ),
+            exposed_ports: bounds::names(section.exposed_ports.unwrap_or_default().into_keys()),
+            volumes: bounds::texts(section.volumes.unwrap_or_default().into_keys()),
+            user: section.user.filter(filled).map(bounds::name),
+            working_dir: section.working_dir.filter(filled).map(bounds::text),
+            labels: bounds::map(section.labels.unwrap_or_default()),
         }
     }
 }
@@ -144,9 +171,13 @@ impl Registry {
             }
             Body::Index { manifests } => {
                 for child in manifests {
-                    summary
-                        .platforms
-                        .extend(child.platform.clone().filter(|p| p.os != "unknown"));
+                    summary.platforms.extend(
+                        child
+                            .platform
+                            .clone()
+                            .filter(|p| p.os != "unknown")
+                            .map(Platform::bounded),
+                    );
                     let found = self
                         .manifest(repository, &child.digest.clone().into())
                         .await;
@@ -189,9 +220,12 @@ impl Registry {
         let Ok(mut file) = serde_json::from_slice::<ConfigFile>(&bytes) else {
             return Ok(());
         };
-        summary
-            .platforms
-            .extend(file.platform.take().filter(|p| !p.os.is_empty()));
+        summary.platforms.extend(
+            file.platform
+                .take()
+                .filter(|p| !p.os.is_empty())
+                .map(Platform::bounded),
+        );
         summary.config = Some(file.into());
         Ok(())
     }

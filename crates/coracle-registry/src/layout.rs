@@ -43,6 +43,17 @@ fn below(repository: &RepositoryName, rest: &str) -> Path {
     ))
 }
 
+/// The digest that [`blob`] was made from: the algorithm, two digits, all digits.
+pub(crate) fn digest_of_blob(key: &Path) -> Option<Digest> {
+    let parts: Vec<_> = key.parts().collect();
+    let [.., algorithm, _, hex] = parts.as_slice() else {
+        return None;
+    };
+    format!("{}:{}", algorithm.as_ref(), hex.as_ref())
+        .parse()
+        .ok()
+}
+
 /// All that a repository consists of, in the order in which it can be taken away.
 pub(crate) fn repository_parts(repository: &RepositoryName) -> [Path; 4] {
     ["tags", "manifests", "referrers", "blobs"].map(|part| below(repository, part))
@@ -53,6 +64,10 @@ pub(crate) fn blob_link(repository: &RepositoryName, digest: &Digest) -> Path {
         repository,
         &format!("blobs/{}/{}", digest.algorithm().as_str(), digest.hex()),
     )
+}
+
+pub(crate) fn blob_links(repository: &RepositoryName) -> Path {
+    below(repository, "blobs")
 }
 
 pub(crate) fn manifests(repository: &RepositoryName) -> Path {
@@ -96,6 +111,16 @@ pub(crate) fn referrers(repository: &RepositoryName, subject: &Digest) -> Path {
     )
 }
 
+pub(crate) fn all_referrers(repository: &RepositoryName) -> Path {
+    below(repository, "referrers")
+}
+
+/// The manifest whose descriptor [`referrer`] is.
+pub(crate) fn digest_of_referrer(key: &Path) -> Option<Digest> {
+    let (algorithm, hex) = key.filename()?.split_once('-')?;
+    format!("{algorithm}:{hex}").parse().ok()
+}
+
 pub(crate) fn referrer(repository: &RepositoryName, subject: &Digest, from: &Digest) -> Path {
     let rest = format!(
         "referrers/{}/{}/{}-{}",
@@ -122,7 +147,10 @@ mod tests {
             link.as_ref(),
             format!("repositories/default+hello/manifests/sha256/{hex}")
         );
-        assert_eq!(digest_of_link(&link), Some(digest));
+        assert_eq!(digest_of_link(&link), Some(digest.clone()));
+        assert_eq!(digest_of_blob(&blob(&digest)), Some(digest.clone()));
+        let about = referrer(&repository, &Digest::of(b"x"), &digest);
+        assert_eq!(digest_of_referrer(&about), Some(digest));
         assert_eq!(
             repository_of_part(&repository_part(&repository)),
             Some(repository)

@@ -32,24 +32,22 @@
 //! process can be killed between any two of them; what is left is an upload file ([`Registry::sweep_uploads`])
 //! or content without a record (garbage collection).
 //!
-//! ## Garbage collection beside pushes (to be built; the layout is made for it)
+//! ## Garbage collection beside pushes
 //!
-//! 1. *Records*: a blob record that no manifest of its repository names, and that is older than the grace period, goes.
-//! 2. *Content*: a blob that no record of any repository names, and that is older than the grace period, goes.
-//!
-//! The age is the object's last modification, and every step of a push that relies on something already there makes it
-//! young again: a finished upload or a mount of known content touches the blob, and then (re)writes the record. The grace period must be
-//! longer than the longest push. (A mount on a store that is not local cannot touch: the collector's issue has to add a marker object there.) A manifest is accepted only when all records that it needs exist; the check and the write of the manifest record happen
-//! under the shared side of a lock (`Inner::publishing`), whose exclusive side a collector takes for each batch of deletions
-//! after it read the ages again: a push then either finds the record gone (`MANIFEST_BLOB_UNKNOWN`, the client pushes the blob again) or keeps it.
-//! With several servers on one object store the collector runs on the one that holds the platform's lease and
-//! the grace period alone protects the others' pushes.
+//! Described in `collection.rs`. Every step of a push that relies on something already there pins it first (`pins.rs`), and makes
+//! it young: a finished upload or a mount of known content touches the content and (re)writes the record, a manifest touches the records of its parts, and
+//! so does a client that asks with `HEAD` whether a blob is there. Pins hold within one process. With several servers on one store
+//! the collector runs on one of them, and the age alone protects the others' pushes: there the store must be a local or shared folder, where what exists
+//! can be touched.
 //!
 //! A pull-through cache becomes one more source in `blob.rs` and `manifest_store.rs`, asked when a record is missing.
 
 mod access;
 mod blob;
 mod catalog;
+mod changes;
+mod collection;
+mod copy;
 mod digest;
 mod error;
 mod http;
@@ -58,6 +56,7 @@ mod layout;
 mod limits;
 mod manifest;
 mod manifest_store;
+mod pins;
 mod placement;
 mod reading;
 mod record;
@@ -69,10 +68,14 @@ mod transfer;
 mod upload;
 
 pub use access::{Action, Authorizer, Credentials, Denied};
-pub use catalog::{Page, Usage};
+pub use catalog::{Page, RepositorySummary, Usage};
+pub use changes::{Changed, What};
+pub use collection::{Collected, NeededImages};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error::{ErrorCode, RegistryError};
-pub use image::{ImageConfig, ImageSummary, Platform};
+pub use image::{
+    ImageConfig, ImageDetail, ImageEntry, ImagePlatform, ImageSummary, Layer, Platform, Step,
+};
 pub use limits::Limits;
 pub use manifest::{Descriptor, MediaType};
 pub use manifest_store::{ManifestEntry, PutManifest, StoredManifest};

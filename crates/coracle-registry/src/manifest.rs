@@ -233,6 +233,15 @@ impl Manifest {
         }
     }
 
+    /// Everything that it names, also what may be had elsewhere: blobs, or manifests.
+    pub(crate) fn named(&self) -> impl Iterator<Item = &Descriptor> {
+        let (config, rest) = match &self.body {
+            Body::Image { config, layers } => (Some(&**config), layers),
+            Body::Index { manifests } => (None, manifests),
+        };
+        config.into_iter().chain(rest)
+    }
+
     /// How this manifest shows in the list of its subject's referrers.
     pub(crate) fn referrer(&self, digest: Digest, size: u64) -> Descriptor {
         let artifact_type = self.artifact_type.clone().or_else(|| match &self.body {

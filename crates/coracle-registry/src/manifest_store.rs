@@ -10,10 +10,11 @@ use futures::stream::TryStreamExt as _;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use serde::Serialize;
 
+use crate::changes::What;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::RegistryError;
 use crate::layout;
-use crate::manifest::{Descriptor, Manifest, MediaType};
+use crate::manifest::{Body, Descriptor, Manifest, MediaType};
 use crate::reading::BlobStream;
 use crate::record::{self, BlobLink, ManifestLink, Removed, TagRecord};
 use crate::registry::Registry;
@@ -160,8 +161,14 @@ impl Registry {
             record::check_size(&referrer)?;
         }
 
-        // No deletion by a collector between the check and the record that makes it hold.
+        // No deletion by a collector from before the check until the record is there that makes it hold.
         let _publishing = self.inner.publishing.read().await;
+        let named = manifest.named().map(|part| part.digest.clone());
+        let _pin = self
+            .inner
+            .pins
+            .hold(named.chain([digest.clone()]).collect());
+        self.touch_parts(repository, &manifest).await?;
         self.check_parts(repository, &manifest).await?;
         self.put_content(&digest, bytes).await?;
         let link = ManifestLink {
@@ -185,7 +192,46 @@ impl Registry {
             )
             .await?;
         }
+        if let Reference::Tag(tag) = reference {
+            self.tell(repository, What::Tagged(tag.clone()));
+        }
         Ok(PutManifest { digest, subject })
+    }
+
+    /// Makes the records of a manifest's parts young, for a collection on another server of the same store.
+    async fn touch_parts(
+        &self,
+        repository: &RepositoryName,
+        manifest: &Manifest,
+    ) -> Result<(), RegistryError> {
+        let key = |part: &Descriptor| match manifest.body {
+            Body::Image { .. } => layout::blob_link(repository, &part.digest),
+            Body::Index { .. } => layout::manifest_link(repository, &part.digest),
+        };
+        let keys = manifest.named().map(key).collect();
+        self.inner.placement.touch_each(keys).await
+    }
+
+    /// Makes a manifest young, so that it stays a while although nothing may need it yet. Answers what `reference` means.
+    ///
+    /// # Errors
+    /// [`RegistryError::ManifestUnknown`].
+    pub async fn keep(
+        &self,
+        repository: &RepositoryName,
+        reference: &Reference,
+    ) -> Result<Digest, RegistryError> {
+        let digest = self.resolve(repository, reference).await?;
+        let _pin = self.pin(&digest).await;
+        let by_digest = Reference::Digest(digest.clone());
+        let (_, link) = self.manifest_record(repository, &by_digest).await?;
+        let key = layout::manifest_link(repository, &digest);
+        if self.inner.placement.can_touch() {
+            self.inner.placement.touch(&key).await?;
+        } else {
+            record::write(&*self.inner.store, &key, &link).await?;
+        }
+        Ok(digest)
     }
 
     /// Everything that the manifest needs is in the repository, with the size that it says.
@@ -235,6 +281,8 @@ impl Registry {
         repository: &RepositoryName,
         digest: &Digest,
     ) -> Result<(), RegistryError> {
+        // Nothing is published meanwhile: a tag that is put now would be left without its manifest.
+        let _exclusive = self.inner.publishing.write().await;
         let (_, link) = self
             .manifest_record(repository, &digest.clone().into())
             .await?;
@@ -249,9 +297,67 @@ impl Registry {
             record::remove(store, &layout::referrer(repository, subject, digest)).await?;
         }
         match record::remove(store, &layout::manifest_link(repository, digest)).await? {
-            Removed::Yes => Ok(()),
+            Removed::Yes => {
+                self.tell(repository, What::Deleted(digest.clone()));
+                Ok(())
+            }
             Removed::WasNotThere => Err(RegistryError::ManifestUnknown(digest.to_string())),
         }
+    }
+
+    /// A manifest's bytes, if they are as they were taken.
+    pub(crate) async fn manifest_content(
+        &self,
+        digest: &Digest,
+        link: &ManifestLink,
+    ) -> Result<Bytes, RegistryError> {
+        let unknown = || RegistryError::ManifestUnknown(digest.to_string());
+        let failed = |source| RegistryError::store("read a manifest", source);
+        match self.inner.store.get(&layout::blob(digest)).await {
+            Ok(got) if got.meta.size == link.size => got.bytes().await.map_err(failed),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Err(unknown()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// The indexes of the repository that name this manifest.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn indexes_of(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Vec<Digest>, RegistryError> {
+        let mut indexes = Vec::new();
+        for entry in self.manifests(repository).await? {
+            if !entry.media_type.is_index() {
+                continue;
+            }
+            let children = self.children(repository, &entry.digest).await?;
+            if children.contains(digest) {
+                indexes.push(entry.digest);
+            }
+        }
+        Ok(indexes)
+    }
+
+    /// The manifests that an index names; none where it cannot be read.
+    pub(crate) async fn children(
+        &self,
+        repository: &RepositoryName,
+        index: &Digest,
+    ) -> Result<Vec<Digest>, RegistryError> {
+        let stored = match self.manifest(repository, &index.clone().into()).await {
+            Ok(stored) => stored,
+            Err(RegistryError::ManifestUnknown(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let parsed = Manifest::parse(&stored.bytes, Some(stored.media_type), usize::MAX);
+        Ok(parsed.map_or_else(
+            |_unreadable| Vec::new(),
+            |index| index.named().map(|child| child.digest.clone()).collect(),
+        ))
     }
 
     /// All manifests of a repository, latest first.

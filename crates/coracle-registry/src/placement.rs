@@ -74,6 +74,37 @@ impl Placement {
     }
 }
 
+impl Placement {
+    /// Can modification times be set? Elsewhere a record has to be written again.
+    pub(crate) const fn can_touch(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Makes objects young, where that can be done without writing them; those that are not there are left out.
+    pub(crate) async fn touch_each(&self, keys: Vec<Path>) -> Result<(), RegistryError> {
+        let Self::Local(local) = self else {
+            return Ok(());
+        };
+        let mut files = Vec::with_capacity(keys.len());
+        for key in keys {
+            let file = local.path_to_filesystem(&key);
+            files.push(file.map_err(|source| RegistryError::store("touch a record", source))?);
+        }
+        blocking(move || {
+            let now = SystemTime::now();
+            for file in files {
+                match File::open(file).and_then(|file| file.set_modified(now)) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
+        .await?
+        .map_err(|source| RegistryError::io("touch a record", source))
+    }
+}
+
 /// Runs `work` where it may block.
 pub(crate) async fn blocking<T, F>(work: F) -> Result<T, RegistryError>
 where

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, RwLock, Semaphore, broadcast};
 
 use crate::access::Authorizer;
+use crate::changes::{self, Changed};
+use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::limits::Limits;
+use crate::pins::Pin;
+use crate::pins::Pins;
 use crate::placement::Placement;
 use crate::upload::{Swept, Uploads};
 
@@ -27,8 +31,12 @@ pub(crate) struct Inner {
     pub(crate) auth: Arc<dyn Authorizer>,
     pub(crate) limits: Limits,
     pub(crate) upload_slots: Arc<Semaphore>,
-    /// Shared: a manifest or tag is being published. Exclusive: for a collector's deletions.
+    /// Shared: a manifest or tag is being published. Exclusive: for deletions.
     pub(crate) publishing: RwLock<()>,
+    pub(crate) pins: Arc<Pins>,
+    /// Held by the collection that goes on.
+    pub(crate) collecting: Mutex<()>,
+    pub(crate) changes: broadcast::Sender<Changed>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -99,6 +107,9 @@ impl Registry {
                 limits,
                 upload_slots,
                 publishing,
+                pins: Arc::default(),
+                collecting: Mutex::default(),
+                changes: broadcast::Sender::new(changes::KEPT),
             }),
         }
     }
@@ -114,6 +125,12 @@ impl Registry {
     /// When the folder cannot be read; what was removed before stays removed.
     pub async fn sweep_uploads(&self, older_than: Duration) -> Result<Swept, RegistryError> {
         self.inner.uploads.sweep(older_than).await
+    }
+
+    /// Keeps a collection from what is about to be relied on.
+    pub(crate) async fn pin(&self, digest: &Digest) -> Pin {
+        let _shared = self.inner.publishing.read().await;
+        self.inner.pins.hold(vec![digest.clone()])
     }
 
     /// A turn to send data.

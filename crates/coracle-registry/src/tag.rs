@@ -7,6 +7,7 @@ use futures::stream::TryStreamExt as _;
 use object_store::ObjectStore as _;
 
 use crate::catalog::Page;
+use crate::changes::What;
 use crate::digest::Digest;
 use crate::error::RegistryError;
 use crate::layout;
@@ -83,12 +84,15 @@ impl Registry {
         digest: &Digest,
     ) -> Result<(), RegistryError> {
         let _publishing = self.inner.publishing.read().await;
+        let _pin = self.inner.pins.hold(vec![digest.clone()]);
         self.manifest_record(repository, &digest.clone().into())
             .await?;
         let record = TagRecord {
             digest: digest.clone(),
         };
-        record::write(&*self.inner.store, &layout::tag(repository, tag), &record).await
+        record::write(&*self.inner.store, &layout::tag(repository, tag), &record).await?;
+        self.tell(repository, What::Tagged(tag.clone()));
+        Ok(())
     }
 
     /// Removes a tag; its manifest stays.
@@ -101,7 +105,10 @@ impl Registry {
         tag: &Tag,
     ) -> Result<(), RegistryError> {
         match record::remove(&*self.inner.store, &layout::tag(repository, tag)).await? {
-            Removed::Yes => Ok(()),
+            Removed::Yes => {
+                self.tell(repository, What::Untagged(tag.clone()));
+                Ok(())
+            }
             Removed::WasNotThere => Err(RegistryError::ManifestUnknown(tag.to_string())),
         }
     }

@@ -209,6 +209,36 @@ impl Uploads {
             })
     }
 
+    /// Did somebody upload into the repository within this time, without the end of it so far?
+    pub(crate) async fn is_active(
+        &self,
+        repository: &RepositoryName,
+        within: Duration,
+    ) -> Result<bool, RegistryError> {
+        let folder = self.of(repository);
+        blocking(move || {
+            let Some(since) = SystemTime::now().checked_sub(within) else {
+                return Ok(true);
+            };
+            let uploads = match std::fs::read_dir(folder) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+                uploads => uploads?,
+            };
+            for upload in uploads {
+                match upload?.metadata().and_then(|meta| meta.modified()) {
+                    Ok(modified) if modified >= since => return Ok(true),
+                    Ok(_) => {}
+                    // It ended since the listing began.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(false)
+        })
+        .await?
+        .map_err(|source| RegistryError::io("look for uploads", source))
+    }
+
     /// Removes uploads that nobody has written to for `older_than`.
     pub(crate) async fn sweep(&self, older_than: Duration) -> Result<Swept, RegistryError> {
         let (folder, table) = (self.folder.clone(), Arc::clone(&self.table));

@@ -23,6 +23,7 @@ pub(super) async fn get(granted: Granted, digest: &str) -> Result<Response, Regi
     } = granted;
     let etag = etag(&digest);
     if *request.method() == Method::HEAD {
+        registry.freshen(&repository, &digest).await?;
         let size = registry.blob_size(&repository, &digest).await?;
         let mut response = empty(StatusCode::OK);
         describe(response.headers_mut(), &digest, &etag, size)?;

@@ -101,7 +101,16 @@ pub(super) async fn delete(granted: Granted, reference: &str) -> Result<Response
         repository,
         ..
     } = granted;
-    match reference.parse()? {
+    let reference = reference.parse()?;
+    let digest = registry.resolve(&repository, &reference).await?;
+    let mut relied_on = registry.indexes_of(&repository, &digest).await?;
+    relied_on.push(digest);
+    for digest in relied_on {
+        if let Some(who) = registry.inner.auth.in_use(&repository, &digest).await? {
+            return Err(RegistryError::InUse(who));
+        }
+    }
+    match reference {
         Reference::Tag(tag) => registry.delete_tag(&repository, &tag).await?,
         Reference::Digest(digest) => registry.delete_manifest(&repository, &digest).await?,
     }
