@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use coracle_model::disk::kept_free;
+use coracle_model::registry::DiskState;
 
 use crate::error::OperationError;
 
@@ -56,14 +57,8 @@ impl DiskReserve {
             what: "the disk could not be asked for its free space",
             source,
         };
-        let dir = self.dir.clone();
-        // A shared volume may be across a network.
-        let disk = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&dir))
-            .await
-            .map_err(|panic| failed(std::io::Error::other(panic)))?
-            .map_err(|error| failed(error.into()))?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let reserve = kept_free(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let DiskState { free, total } = state(&self.dir).await.map_err(failed)?;
+        let reserve = kept_free(total);
         if free < reserve.saturating_add(bytes) {
             return Err(OperationError::NoRoom {
                 what: self.what,
@@ -73,6 +68,22 @@ impl DiskReserve {
         }
         Ok(())
     }
+}
+
+/// How full the disk of a folder is.
+///
+/// # Errors
+/// When the system does not say.
+pub async fn state(dir: &Path) -> std::io::Result<DiskState> {
+    let dir = dir.to_owned();
+    // A shared volume may be across a network.
+    let disk = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&dir))
+        .await
+        .map_err(std::io::Error::other)??;
+    Ok(DiskState {
+        total: disk.f_blocks.saturating_mul(disk.f_frsize),
+        free: disk.f_bavail.saturating_mul(disk.f_frsize),
+    })
 }
 
 #[cfg(test)]

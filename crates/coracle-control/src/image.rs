@@ -11,12 +11,14 @@
 //! succeeded: a control plane that was killed before finds by the first that nothing is left to build.
 
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use coracle_model::build::Build;
 use coracle_model::name::{AppName, ImageRef, InvalidName, ProjectName};
 use coracle_model::plan::builds::BuildId;
 
+use crate::control::Control;
 use crate::error::OperationError;
 use crate::settings::Settings;
 
@@ -55,6 +57,71 @@ pub struct PushedImage<'a> {
     pub digest: &'a str,
 }
 
+/// An image of the platform's own registry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedImage {
+    /// Where it is, such as `default/hello`.
+    pub repository: String,
+    /// Which one it is there.
+    pub reference: Pointer,
+}
+
+/// Which image of a repository.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pointer {
+    /// That with this digest.
+    Digest(String),
+    /// What this tag means.
+    Tag(String),
+}
+
+impl NamedImage {
+    /// From a name without its host, such as `default/hello:v1`. A digest says more than a tag beside it.
+    fn parse(path: &str) -> Self {
+        let (named, digest) = match path.split_once('@') {
+            Some((named, digest)) => (named, Some(digest)),
+            None => (path, None),
+        };
+        let (repository, tag) = named.rsplit_once(':').unwrap_or((named, "latest"));
+        Self {
+            repository: repository.to_owned(),
+            reference: match digest {
+                Some(digest) => Pointer::Digest(digest.to_owned()),
+                None => Pointer::Tag(tag.to_owned()),
+            },
+        }
+    }
+}
+
+/// What a collection of the registry removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Images that nothing needed.
+    pub images: u64,
+    /// Bytes that were freed.
+    pub bytes: u64,
+    /// Repositories that keep all they have, because something in them cannot be read.
+    pub damaged: Vec<String>,
+}
+
+/// Says which images are needed although no tag means them.
+#[async_trait]
+pub trait Needed: Send + Sync {
+    /// All of them, also ones that are not there.
+    ///
+    /// # Errors
+    /// When the store fails: then nothing is collected.
+    async fn needed(&self) -> Result<Vec<NamedImage>, OperationError>;
+}
+
+#[async_trait]
+impl Needed for Control {
+    async fn needed(&self) -> Result<Vec<NamedImage>, OperationError> {
+        let uses = self.image_uses(None).await?;
+        Ok(uses.into_iter().map(|named| named.image).collect())
+    }
+}
+
 /// What was asked of an image's tags was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum TagError {
@@ -81,6 +148,29 @@ pub trait ImageTags: Send + Sync {
     /// # Errors
     /// [`TagError::Failed`].
     async fn withdraw(&self, pushed: PushedTag<'_>, digest: Option<&str>) -> Result<(), TagError>;
+
+    /// Keeps an image from being collected until the record is written that needs it.
+    ///
+    /// # Errors
+    /// [`TagError`].
+    async fn keep(&self, image: &NamedImage) -> Result<(), TagError>;
+
+    /// Removes what nothing needs and what is older than `min_age`. `needed` is asked once the registry watches what is relied
+    /// on from then on.
+    ///
+    /// # Errors
+    /// In words for people; what was removed before stays removed.
+    async fn collect(
+        &self,
+        needed: &dyn Needed,
+        min_age: Duration,
+    ) -> Result<Collected, Box<dyn Error + Send + Sync>>;
+
+    /// Removes everything that a project has in the registry.
+    ///
+    /// # Errors
+    /// [`TagError::Failed`].
+    async fn remove_project(&self, project: &ProjectName) -> Result<(), TagError>;
 }
 
 /// Is it the id of an image in one engine's own store (`sha256:…`)? No other machine can find it.
@@ -127,6 +217,12 @@ impl Settings {
             || Some(host) == reached
             || self.registry_names.iter().any(|name| name == host);
         own.then_some(path)
+    }
+
+    /// What an image of the platform's own registry is called there; `None` for any other.
+    #[must_use]
+    pub fn named(&self, image: &ImageRef) -> Option<NamedImage> {
+        self.in_registry(image, None).map(NamedImage::parse)
     }
 
     /// The name under which an image is kept that somebody asked for in `field`.
@@ -227,6 +323,30 @@ mod tests {
         ] {
             assert!(check(&other).is_ok(), "{other}");
         }
+    }
+
+    #[test]
+    fn an_image_of_the_registry_is_known_behind_its_host() {
+        let named = |image: &str| settings().named(&ImageRef::new(image).unwrap());
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let at = |reference| {
+            let repository = "shop/till".to_owned();
+            Some(NamedImage {
+                repository,
+                reference,
+            })
+        };
+        for host in ["127.0.0.1:7070", "127.0.0.1:30070"] {
+            let tag = |tag: &str| at(Pointer::Tag(tag.to_owned()));
+            assert_eq!(named(&format!("{host}/shop/till:v1")), tag("v1"));
+            assert_eq!(named(&format!("{host}/shop/till")), tag("latest"));
+            for by_digest in ["shop/till", "shop/till:v1"] {
+                let found = named(&format!("{host}/{by_digest}@{digest}"));
+                assert_eq!(found, at(Pointer::Digest(digest.clone())));
+            }
+        }
+        assert_eq!(named("nginx:1.27"), None);
+        assert_eq!(named(&digest), None);
     }
 
     #[test]

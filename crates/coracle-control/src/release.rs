@@ -15,6 +15,7 @@ use coracle_store::Revision;
 
 use crate::control::Control;
 use crate::error::OperationError;
+use crate::image::TagError;
 use crate::journal::Actor;
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting, new_object};
@@ -59,6 +60,17 @@ impl Base {
     pub fn into_release(self) -> Release {
         self.0
     }
+}
+
+/// A release of another app.
+#[derive(Clone, Copy, Debug)]
+pub struct Promoted<'a> {
+    /// The project of that app.
+    pub project: &'a ProjectName,
+    /// Its release.
+    pub release: &'a Release,
+    /// The image, where the app that it is released to has it.
+    pub image: &'a ImageRef,
 }
 
 /// To which release an app is rolled back.
@@ -210,6 +222,9 @@ impl Control {
             if app == before {
                 return Ok((before, None));
             }
+            if let Some(release) = &release {
+                self.keep_image(&release.spec.image).await;
+            }
             self.note_change(&before, &mut app).await?;
             let mut batch = Batch::new().update(key.clone(), before.metadata.revision, &app)?;
             if let Some(release) = &release {
@@ -227,6 +242,56 @@ impl Control {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Keeps an image of the registry from being collected before the release is written that needs it.
+    async fn keep_image(&self, image: &ImageRef) {
+        let (Some(tags), Some(named)) = (&self.image_tags, self.settings.named(image)) else {
+            return;
+        };
+        match tags.keep(&named).await {
+            // What is not there fails the release when it is fetched, in words about that.
+            Ok(()) | Err(TagError::Absent(_)) => {}
+            Err(TagError::Failed(error)) => {
+                tracing::warn!(%image, %error, "an image could not be kept from a collection");
+            }
+        }
+    }
+
+    /// Releases what another app released: its image, which `image` names in this app's own part of the registry, and its
+    /// processes, with this app's variables.
+    ///
+    /// # Errors
+    /// [`OperationError::NotFound`] for the app, [`OperationError::Stale`].
+    pub async fn release_promoted(
+        &self,
+        project: &ProjectName,
+        app: &AppName,
+        promoted: &Promoted<'_>,
+        seen: Option<Revision>,
+        actor: &Actor,
+    ) -> Result<Release, OperationError> {
+        let origin = Origin::Promotion {
+            project: promoted.project.clone(),
+            app: promoted.release.spec.app.clone(),
+            release: promoted.release.spec.number,
+        };
+        let (_, release) = self
+            .write_release(project, app, seen, |_, _| {
+                Ok(Some(Draft {
+                    image: promoted.image.clone(),
+                    config: promoted.release.spec.config.clone(),
+                    origin: origin.clone(),
+                    created_by: actor.to_string(),
+                    env: None,
+                }))
+            })
+            .await?;
+        let what = format!(
+            "{} of {} in project {} promoted",
+            promoted.release.spec.number, promoted.release.spec.app, promoted.project
+        );
+        self.released(project, app, release, actor, &what).await
     }
 
     /// Releases an image that exists. Without a configuration, that of the present release goes on.

@@ -20,6 +20,7 @@ use coracle_model::name::{AppName, EnvName};
 use coracle_model::node::NodeSpec;
 use coracle_model::object::Kind;
 use coracle_model::plan::Knowledge;
+use coracle_model::plan::builds::BuildId;
 use coracle_model::plan::job::{self, Wish};
 use coracle_model::plan::node_drain;
 use coracle_model::plan::rollout::{self, Action, Facts, ReleaseChange};
@@ -33,6 +34,7 @@ use crate::controllers::key::AppKey;
 use crate::controllers::release_status::{ACTOR, journal, set_release};
 use crate::controllers::runner::{Kick, Next, Reconciler};
 use crate::controllers::scene::Scene;
+use crate::controllers::sweep::withdraw_tags;
 use crate::controllers::wishes::{Needed, Wishes};
 use crate::error::OperationError;
 use crate::keys;
@@ -353,6 +355,18 @@ impl Run<'_> {
             .list::<BuildSpec>(&keys::builds(project, name))
             .await?;
         self.images.forget(self.key, self.releases, &builds).await;
+        for build in &builds {
+            let id = BuildId {
+                project: project.clone(),
+                app: name.clone(),
+                number: build.spec.number,
+            };
+            if let Some(tags) = &control.image_tags
+                && let Err(error) = withdraw_tags(&**tags, &id, build).await
+            {
+                tracing::warn!(build = %id, %error, "an image of a deleted app keeps its tag");
+            }
+        }
         let mut gone: Vec<String> = self
             .releases
             .iter()

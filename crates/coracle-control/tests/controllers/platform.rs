@@ -2,6 +2,7 @@
 //! and a gateway beside them, all on virtual time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +11,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use coracle_control::Control;
 use coracle_control::controllers::{Clock, Controllers, Options};
-use coracle_control::image::{ImageTags, PushedImage, PushedTag, TagError};
+use coracle_control::image::{
+    Collected, ImageTags, NamedImage, Needed, PushedImage, PushedTag, TagError,
+};
 use coracle_control::journal::Actor;
 use coracle_control::settings::{Limits, Settings};
 use coracle_control::vault::Vault;
@@ -49,6 +52,10 @@ pub(crate) struct Tags {
     pub(crate) withdrawn: Mutex<BTreeSet<String>>,
     pub(crate) refuse: AtomicBool,
     pub(crate) refused: AtomicU32,
+    pub(crate) kept: Mutex<BTreeSet<NamedImage>>,
+    /// What was said to be needed, and the age.
+    pub(crate) collections: Mutex<Vec<(Vec<NamedImage>, Duration)>>,
+    pub(crate) removed: Mutex<BTreeSet<ProjectName>>,
 }
 
 #[async_trait]
@@ -71,6 +78,33 @@ impl ImageTags for Tags {
         }
         let mut withdrawn = self.withdrawn.lock().unwrap();
         withdrawn.insert(pushed.tag.to_owned());
+        Ok(())
+    }
+
+    async fn keep(&self, image: &NamedImage) -> Result<(), TagError> {
+        self.kept.lock().unwrap().insert(image.clone());
+        Ok(())
+    }
+
+    async fn collect(
+        &self,
+        needed: &dyn Needed,
+        min_age: Duration,
+    ) -> Result<Collected, Box<dyn Error + Send + Sync>> {
+        let needed = needed.needed().await?;
+        self.collections.lock().unwrap().push((needed, min_age));
+        if self.refuse.load(Ordering::Relaxed) {
+            return Err("the disk is broken".into());
+        }
+        Ok(Collected {
+            images: 1,
+            bytes: 7,
+            damaged: Vec::new(),
+        })
+    }
+
+    async fn remove_project(&self, project: &ProjectName) -> Result<(), TagError> {
+        self.removed.lock().unwrap().insert(project.clone());
         Ok(())
     }
 }
