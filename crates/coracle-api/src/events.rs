@@ -53,13 +53,14 @@ pub(crate) struct EventQuery {
     /// Of this project only.
     #[serde(default)]
     project: Option<ProjectName>,
-    /// Of these kinds only, such as `App,Pod`. Without it: `Project`, `App`, `Build`, `Release`, `Pod` and `Node`; the
-    /// others are told to those who name them.
+    /// Of these kinds only, such as `App,Pod`.
     #[serde(default)]
     kinds: Option<String>,
 }
 
-/// Follow changes of what the caller may see. Of `Event` only what happens from now on is told, and of `Volume` and
+/// Follow changes of what the caller may see.
+///
+/// Of `Event` only what happens from now on is told, and of `Volume` and
 /// `Image` only the name of what was changed: `{"kind", "metadata": {"name", "project"}}`.
 #[utoipa::path(get, path = "/api/v1/events", tag = "platform", params(EventQuery), responses(
     (status = 200, description = "text/event-stream: applied, deleted, synced, reset"), (status = "default", body = Problem)))]

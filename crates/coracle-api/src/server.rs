@@ -24,9 +24,9 @@ use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
-    activity, app, build, build_source, connect, env, events, exec, export, gateway, health, home,
-    image, import, logs, metrics, node, openapi, pod, project, release, session, system, token,
-    user, volume,
+    activity, app, build, build_source, connect, dashboard, env, events, exec, export, gateway,
+    health, image, import, logs, metrics, node, openapi, pod, project, release, session, system,
+    token, user, volume,
 };
 
 /// The largest JSON body, in bytes.
@@ -48,7 +48,7 @@ pub enum ServeError {
 
 /// The routes whose bodies are small.
 pub(crate) fn bounded<R: Routes>(into: R) -> R {
-    into.routes(routes!(home::page))
+    into.routes(routes!(dashboard::index))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
         .routes(routes!(metrics::read))
@@ -117,7 +117,7 @@ fn router(state: ApiState) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .merge(streamed(Router::new()).layer(DefaultBodyLimit::disable()))
         .layer(from_fn_with_state(state.clone(), guard))
-        .fallback(|| async { ApiError::new(Code::NotFound, "there is nothing at this path") });
+        .fallback(dashboard::rest);
     around(api.with_state(state.clone()).merge(state.registry.router()))
 }
 

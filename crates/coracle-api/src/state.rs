@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 
 use crate::connect::places::{ConnectLimits, Connections};
 use crate::credentials::Authentication;
+use crate::dashboard::Dashboard;
 use crate::readiness::Readiness;
 use crate::throttle::Throttle;
 
@@ -31,6 +32,8 @@ pub struct ApiState {
     pub(crate) desk: ContextDesk,
     /// The connections to pods that are open.
     pub(crate) connections: Connections,
+    /// The dashboard's files.
+    pub(crate) dashboard: Dashboard,
     /// Held by the import that is under way.
     pub(crate) importing: Arc<Mutex<()>>,
 }
@@ -63,6 +66,7 @@ impl ApiState {
             readiness: Readiness::default(),
             desk: ContextDesk::default(),
             connections: Connections::default(),
+            dashboard: Dashboard::embedded(),
             importing: Arc::default(),
         }
     }
@@ -71,6 +75,13 @@ impl ApiState {
     #[must_use]
     pub fn with_connect_limits(mut self, limits: ConnectLimits) -> Self {
         self.connections = Connections::new(limits);
+        self
+    }
+
+    /// The same, with another dashboard.
+    #[must_use]
+    pub fn with_dashboard(mut self, dashboard: Dashboard) -> Self {
+        self.dashboard = dashboard;
         self
     }
 

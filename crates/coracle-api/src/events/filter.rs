@@ -25,7 +25,7 @@ pub(super) enum Audience {
 pub(super) struct Filter {
     tenure: Tenure,
     project: Option<ProjectName>,
-    kinds: Vec<Kind>,
+    kinds: Option<Vec<Kind>>,
 }
 
 impl Filter {
@@ -37,7 +37,7 @@ impl Filter {
         Self {
             tenure,
             project,
-            kinds: kinds.unwrap_or_else(|| kinds::UNASKED.to_vec()),
+            kinds,
         }
     }
 
@@ -66,7 +66,9 @@ impl Filter {
     }
 
     pub(super) fn wants_kind(&self, kind: Kind) -> bool {
-        self.kinds.contains(&kind)
+        self.kinds
+            .as_ref()
+            .is_none_or(|kinds| kinds.contains(&kind))
     }
 
     /// For what is only of this project.

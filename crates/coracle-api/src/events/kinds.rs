@@ -78,16 +78,6 @@ const ADMINS: Place = Place::Platform(Role::Admin);
 /// The kinds of which there are no records to follow: the journal tells what happens to them.
 pub(super) const JOURNALED: [Kind; 2] = [Kind::Volume, Kind::Image];
 
-/// What is told to those who do not say what they want.
-pub(super) const UNASKED: [Kind; 6] = [
-    Kind::Project,
-    Kind::App,
-    Kind::Build,
-    Kind::Release,
-    Kind::Pod,
-    Kind::Node,
-];
-
 /// Everything that can be asked for.
 pub(super) fn all() -> impl Iterator<Item = Kind> {
     let stored = STORED.iter().map(|stored| stored.kind);

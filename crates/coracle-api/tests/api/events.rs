@@ -5,6 +5,9 @@ use serde_json::json;
 
 use crate::support::{As, Platform, Sent, Stream, only, soon, told};
 
+/// What is there to be run, and what runs.
+const RUNS: &str = "kinds=Project,App,Build,Release,Pod,Node";
+
 async fn resumed(caller: &As, path: &str, last: u64) -> Stream {
     let request = caller
         .request(reqwest::Method::GET, path)
@@ -27,7 +30,7 @@ async fn first_everything_then_each_change() {
     admin.make_project("shop").await;
     admin.make_app("shop", "till").await;
     platform.run_pod("default", None, "box").await;
-    let mut stream = admin.stream("events").await;
+    let mut stream = admin.stream(&format!("events?{RUNS}")).await;
     let first = stream.until_synced().await;
     assert_eq!(
         told(&first),
@@ -148,9 +151,9 @@ async fn everybody_sees_what_is_theirs() {
         "applied Pod shop/box",
         "synced",
     ];
-    let mut stream = dan.stream("events").await;
+    let mut stream = dan.stream(&format!("events?{RUNS}")).await;
     assert_eq!(told(&stream.until_synced().await), of_shop);
-    let mut wide = admin.stream("events?project=shop").await;
+    let mut wide = admin.stream(&format!("events?project=shop&{RUNS}")).await;
     assert_eq!(told(&wide.until_synced().await), of_shop);
     admin.make_app("bank", "other").await;
     admin.make_app("shop", "other").await;
@@ -256,6 +259,15 @@ async fn people_keys_and_what_happened_are_told_to_those_who_ask() {
     let dan = platform
         .user("dan", Role::Developer, only(&["default"]))
         .await;
+    // Whoever names no kinds gets all.
+    let everything = told(&admin.stream("events").await.until_synced().await);
+    for one in [
+        "applied User -/dan",
+        "applied Token -/test",
+        "applied Project -/shop",
+    ] {
+        assert!(everything.contains(&one.to_owned()), "{everything:?}");
+    }
     let path = "events?kinds=user,token,event,volume";
     let mut all = admin.stream(path).await;
     let mut some_of_it = dan.stream(path).await;

@@ -19,6 +19,7 @@ mod build_source;
 mod connect;
 mod connection;
 mod console;
+mod dashboard;
 mod deploy;
 mod documents;
 mod domain;

@@ -66,6 +66,7 @@ pub(crate) struct Options {
     pub(crate) connections: ConnectionLimits,
     pub(crate) connect: coracle_api::ConnectLimits,
     pub(crate) nodes: u8,
+    pub(crate) dashboard: coracle_api::Dashboard,
     /// How much may be written, where a test bounds it.
     pub(crate) writes: Option<WriteBudget>,
     /// Where images stand in for public ones.
@@ -81,6 +82,7 @@ impl Default for Options {
             connections: ConnectionLimits::default(),
             connect: coracle_api::ConnectLimits::default(),
             nodes: 1,
+            dashboard: coracle_api::Dashboard::embedded(),
             writes: None,
             base_images: None,
         }
@@ -223,6 +225,7 @@ impl Platform {
         let desk = ContextDesk::default();
         let state = state
             .with_desk(desk.clone())
+            .with_dashboard(options.dashboard)
             .with_connect_limits(options.connect);
         let alone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_address = alone.local_addr().unwrap();
