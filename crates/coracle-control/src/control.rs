@@ -15,6 +15,7 @@ use crate::leading::Leading;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::settings::Settings;
+use crate::usage::UsageHistory;
 use crate::vault::Vault;
 
 /// Everything that operations and controllers work with. Clones share it.
@@ -32,6 +33,8 @@ pub struct Control {
     pub vault: Vault,
     /// What happened.
     pub journal: Journal,
+    /// What was used, over time: where controllers run.
+    pub usage: UsageHistory,
     /// Logs of builds.
     pub build_logs: BuildLogs,
     /// The registry's tags. Without them the images of builds keep the tags that they were pushed under.
@@ -69,6 +72,7 @@ impl Control {
             observed: Observed::follow(Arc::clone(&engine), supervisor),
             feed,
             journal: Journal::new(objects.clone()),
+            usage: UsageHistory::default(),
             build_logs: BuildLogs::new(settings.build_logs_dir(), settings.limits.build_log_bytes),
             objects,
             engine,

@@ -14,14 +14,17 @@
 //! | [`app`], [`wishes`], [`image`] | rollouts; what the engine was told; which image a release runs |
 //! | [`route`], [`drain`] | where each host goes; which stopping pods are free of requests |
 //! | [`node`] | cordons and drains of nodes |
+//! | [`source`] | fetches sources and looks through them |
 //! | [`build`], [`build_run`] | which build runs; one run of a build |
 //! | [`pod`], [`pod_action`] | bare pods and one-off commands; restarts and deletions of other pods |
-//! | [`project`], [`sweep`] | networks; retention |
+//! | [`usage`] | samples of what everything uses |
+//! | [`project`], [`sweep`], [`collection`] | networks; retention; what nothing in the registry needs |
 
 pub mod app;
 pub mod build;
 pub mod build_run;
 pub mod change;
+pub mod collection;
 pub mod drain;
 pub mod image;
 pub mod key;
@@ -34,7 +37,9 @@ pub mod release_status;
 pub mod route;
 pub mod runner;
 pub mod scene;
+pub mod source;
 pub mod sweep;
+pub mod usage;
 pub mod wake;
 pub mod wishes;
 
@@ -79,11 +84,14 @@ impl Controllers {
             runner::start(&scene, |_| {
                 drain::DrainController::new(&scene, ledger.clone())
             }),
+            runner::start(&scene, |_| source::SourceController::new(&scene)),
             runner::start(&scene, |kick| build::BuildController::new(&scene, kick)),
             runner::start(&scene, |_| pod::PodController::new(&scene)),
             runner::start(&scene, |_| pod_action::PodActionController::new(&scene)),
             runner::start(&scene, |_| project::ProjectController::new(&scene)),
             runner::start(&scene, |_| sweep::SweepController::new(&scene)),
+            runner::start(&scene, |_| collection::CollectionController::new(&scene)),
+            usage::start(&scene),
         ];
         let running = Arc::new(running);
         wake::start(&scene, Arc::clone(&running));

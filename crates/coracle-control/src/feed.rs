@@ -53,8 +53,10 @@ struct Generations {
 pub struct SeenGateway {
     /// What it said last.
     pub report: GatewayReport,
-    /// When.
+    /// When it was last heard of.
     pub at: Instant,
+    /// When it reported last.
+    pub reported: Instant,
     /// How many of its connections to the feed are open.
     pub connections: u32,
 }
@@ -297,7 +299,10 @@ impl Feed {
     /// When generations cannot be reserved.
     pub async fn report(&self, id: &str, report: GatewayReport) -> Result<(), OperationError> {
         let ahead = report.generation;
-        self.seen(id, |gateway| gateway.report = report);
+        self.seen(id, |gateway| {
+            gateway.report = report;
+            gateway.reported = gateway.at;
+        });
         let mut generations = self.generations.lock().await;
         let current = self.table.borrow().clone();
         if let Some(current) = current.filter(|current| ahead > current.generation) {
@@ -321,6 +326,7 @@ impl Feed {
             .or_insert_with(|| SeenGateway {
                 report: GatewayReport::default(),
                 at: now,
+                reported: now,
                 connections: 0,
             });
         gateway.at = now;

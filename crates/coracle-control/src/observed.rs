@@ -147,6 +147,12 @@ impl Observed {
         self.read(|inner| inner.pods.values().cloned().collect())
     }
 
+    /// Does any pod run?
+    #[must_use]
+    pub fn runs_any(&self) -> bool {
+        self.read(|inner| inner.pods.values().any(|pod| pod.status.phase.can_exec()))
+    }
+
     /// The pods of a project.
     #[must_use]
     pub fn pods_of_project(&self, project: &ProjectName) -> Vec<Arc<ObservedPod>> {
