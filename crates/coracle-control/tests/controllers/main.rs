@@ -13,3 +13,4 @@ mod registry_access;
 mod rollouts;
 mod stop;
 mod sweeps;
+mod usage;
