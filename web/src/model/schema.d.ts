@@ -45,7 +45,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Follow changes of what the caller may see. */
+        /**
+         * Follow changes of what the caller may see. Of `Event` only what happens from now on is told, and of `Volume` and
+         *     `Image` only the name of what was changed: `{"kind", "metadata": {"name", "project"}}`.
+         */
         get: operations["get_events"];
         put?: never;
         post?: never;
@@ -1793,7 +1796,7 @@ export interface components {
          * @description What sort of object this is.
          * @enum {string}
          */
-        Kind: "Project" | "App" | "Build" | "Release" | "Pod" | "Node" | "User" | "Token" | "Domain" | "Event";
+        Kind: "Project" | "App" | "Build" | "Release" | "Pod" | "Node" | "User" | "Token" | "Domain" | "Event" | "Volume" | "Source" | "Image" | "Registry" | "Settings";
         /** @description Who wants to log in. */
         Login: {
             /** @description The password. */
@@ -3606,7 +3609,10 @@ export interface operations {
             query?: {
                 /** @description Of this project only. */
                 project?: components["schemas"]["ProjectName"];
-                /** @description Of these kinds only, such as `App,Pod`. */
+                /**
+                 * @description Of these kinds only, such as `App,Pod`. Without it: `Project`, `App`, `Build`, `Release`, `Pod` and `Node`; the
+                 *     others are told to those who name them.
+                 */
                 kinds?: string;
             };
             header?: never;

@@ -1,9 +1,46 @@
-import { Loading, Page } from '../view/page';
+import { Anchor } from '@mantine/core';
+import { IconServer } from '@tabler/icons-react';
+import { Link } from '@tanstack/react-router';
+import { useNodes } from '../model/collections';
+import { count } from '../model/format';
+import { useMay } from '../model/me';
+import { useNodesUsed } from '../model/node';
+import { NodeCards } from '../view/node';
+import { EmptyState, Loading, Page } from '../view/page';
 
-export default function Stub() {
+export default function NodesPage() {
+  const may = useMay('viewer');
+  const nodes = useNodes();
+  const used = useNodesUsed(may);
+  const ready = nodes?.filter((node) => node.status.ready).length ?? 0;
   return (
-    <Page title="nodes">
-      <Loading />
+    <Page
+      title="Nodes"
+      lead={
+        <>
+          The machines that run your pods.
+          {nodes !== undefined && nodes.length > 0 && ` ${ready} of ${count(nodes.length, 'node')} ready.`}
+        </>
+      }
+    >
+      {!may ? (
+        <EmptyState icon={<IconServer />} title="Nodes belong to the whole platform">
+          Your access is to single projects, so the machines below them are not shown. An administrator can change that.
+        </EmptyState>
+      ) : nodes === undefined ? (
+        <Loading rows={2} height={220} />
+      ) : nodes.length === 0 ? (
+        <EmptyState icon={<IconServer />} title="No node answers">
+          Coracle finds its nodes by itself: with Docker it is the machine it runs on, with Kubernetes all of the
+          cluster. None is there now, so nothing can run. The{' '}
+          <Anchor component={Link} to="/">
+            overview
+          </Anchor>{' '}
+          says what is wrong.
+        </EmptyState>
+      ) : (
+        <NodeCards nodes={nodes} used={used} />
+      )}
     </Page>
   );
 }
