@@ -197,11 +197,13 @@ const activity = createRoute({
 const people = createRoute({
   getParentRoute: () => inside,
   path: '/people',
+  validateSearch: search.people,
   component: lazyRouteComponent(() => import('../pages/people')),
 });
 const tokens = createRoute({
   getParentRoute: () => inside,
   path: '/tokens',
+  validateSearch: search.tokens,
   component: lazyRouteComponent(() => import('../pages/tokens')),
 });
 const projects = createRoute({

@@ -9,15 +9,15 @@ function text(raw: Raw, name: string): string | undefined {
 }
 
 /** Leaves out what is undefined, so that it is not in the address. */
-function some<T extends Record<string, string | undefined>>(given: T): { [K in keyof T]?: string } {
+function some<T extends Record<string, string | undefined>>(given: T): { [K in keyof T]?: string | undefined } {
   return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: string;
+    [K in keyof T]?: string | undefined;
   };
 }
 
 const pick =
   <const N extends string>(...names: N[]) =>
-  (raw: Raw): { [K in N]?: string } =>
+  (raw: Raw): { [K in N]?: string | undefined } =>
     some(Object.fromEntries(names.map((name) => [name, text(raw, name)])) as Record<N, string | undefined>);
 
 /** `next`: where to go after the login, within the dashboard. */
@@ -35,5 +35,8 @@ export const logs = pick('process', 'pod', 'q', 'since');
 export const terminal = pick('pod', 'command');
 export const range = pick('range');
 export const image = pick('ref');
-export const activity = pick('project', 'q', 'kind', 'actor');
+export const activity = pick('project', 'q', 'kind', 'actor', 'object');
+/** `create`: the dialog that makes one is open. */
+export const people = pick('q', 'create');
+export const tokens = pick('create');
 export const reference = pick('q', 'operation');
