@@ -108,7 +108,11 @@ fn shown_dockerfile(dir: &Path, plan: &BuildPlan) -> Option<String> {
 }
 
 fn note_dockerfile(found: &mut Detected, text: &str) {
-    let ports = exposed(text);
+    // The image's port is that of `web` alone.
+    let ports = match found.processes.contains_key(&ProcessName::web()) {
+        true => exposed(text),
+        false => Vec::new(),
+    };
     if let (None, [port]) = (found.port, ports.as_slice()) {
         found.port = Some(*port);
     }

@@ -137,7 +137,7 @@ async fn every_compression_is_read() {
             outcome.unwrap(),
             Unpacked {
                 entries: 5,
-                files: 3,
+                files: 4,
                 bytes: 9,
                 compressed: size
             }

@@ -3,6 +3,8 @@
 use coracle_model::build::{Build, BuildSpec, Cancel, Source};
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::object::Kind;
+use coracle_model::release::RunChange;
+use coracle_model::source::SourceId;
 use coracle_store::Revision;
 
 use crate::control::Control;
@@ -10,6 +12,30 @@ use crate::error::OperationError;
 use crate::journal::Actor;
 use crate::keys;
 use crate::objects::{Batch, check_not_deleting, new_object};
+use crate::source::TakenSource;
+
+/// A build that somebody wants.
+#[derive(Clone, Debug)]
+pub struct WantedBuild {
+    /// Of what.
+    source: Source,
+    /// The source that this is taken from.
+    taken: Option<SourceId>,
+    /// What is to be run otherwise than it says.
+    config: RunChange,
+}
+
+impl WantedBuild {
+    /// Of a source, with changes.
+    #[must_use]
+    pub fn of(taken: TakenSource, config: RunChange) -> Self {
+        Self {
+            source: taken.source,
+            taken: Some(taken.id),
+            config,
+        }
+    }
+}
 
 impl Control {
     /// A build.
@@ -30,15 +56,36 @@ impl Control {
             .await
     }
 
-    /// Queues a build of an app's source. `seen` is the revision at which the caller read the app.
+    /// Queues a build of an archive that was received, as [`Control::submit_build_of`] does.
     ///
     /// # Errors
-    /// [`OperationError::NotFound`] for the app, [`OperationError::Stale`].
+    /// As there.
     pub async fn submit_build(
         &self,
         project: &ProjectName,
         name: &AppName,
         source: Source,
+        seen: Option<Revision>,
+        actor: &Actor,
+    ) -> Result<Build, OperationError> {
+        let wanted = WantedBuild {
+            source,
+            taken: None,
+            config: RunChange::default(),
+        };
+        self.submit_build_of(project, name, wanted, seen, actor)
+            .await
+    }
+
+    /// Queues a build of an app's source. `seen` is the revision at which the caller read the app.
+    ///
+    /// # Errors
+    /// [`OperationError::NotFound`] for the app or the source, [`OperationError::Stale`].
+    pub async fn submit_build_of(
+        &self,
+        project: &ProjectName,
+        name: &AppName,
+        wanted: WantedBuild,
         seen: Option<Revision>,
         actor: &Actor,
     ) -> Result<Build, OperationError> {
@@ -51,14 +98,22 @@ impl Control {
             let spec = BuildSpec {
                 app: name.clone(),
                 number,
-                source: source.clone(),
+                source: wanted.source.clone(),
+                config: wanted.config.clone(),
                 created_by: actor.to_string(),
                 cancel: Cancel::No,
             };
             let mut build: Build = new_object(format!("b{number}"), Some(project.clone()), spec);
-            let batch = Batch::new()
+            let mut batch = Batch::new()
                 .update(keys::app(project, name), app.metadata.revision, &app)?
                 .create(keys::build(project, name, number), &build)?;
+            if let Some(id) = &wanted.taken {
+                // In the same write: a sweep that judged it to be old loses.
+                let mut source = self.source(project, id).await?;
+                source.status.used = Some(chrono::Utc::now());
+                let at = keys::source(project, id);
+                batch = batch.update(at, source.metadata.revision, &source)?;
+            }
             match self.objects.write(batch).await {
                 Ok(revision) => {
                     build.metadata.revision = revision;

@@ -6,6 +6,7 @@
 use chrono::{DateTime, Utc};
 use coracle_model::name::{AppName, Hostname, PodName, ProjectName, TokenName, UserName};
 use coracle_model::release::ReleaseNumber;
+use coracle_model::source::SourceId;
 
 /// All projects.
 pub const PROJECTS: &str = "/projects/";
@@ -13,6 +14,8 @@ pub const PROJECTS: &str = "/projects/";
 pub const APPS: &str = "/apps/";
 /// All builds of all apps.
 pub const BUILDS: &str = "/builds/";
+/// All sources of all projects.
+pub const SOURCES: &str = "/sources/";
 /// All releases of all apps.
 pub const RELEASES: &str = "/releases/";
 /// All bare pods.
@@ -31,6 +34,9 @@ pub const TOKENS: &str = "/tokens/";
 pub const EVENTS: &str = "/events/";
 /// Upper bound of the route generations that were ever given out.
 pub const ROUTE_GENERATION: &str = "/system/route-generation";
+
+/// The registry, and how its collection is.
+pub const REGISTRY: &str = "/system/registry";
 
 /// Who leads, among several control planes on one store.
 pub const LEADER: &str = "/system/leader";
@@ -55,6 +61,24 @@ pub fn apps(project: &ProjectName) -> String {
 #[must_use]
 pub fn app(project: &ProjectName, app: &AppName) -> String {
     format!("{APPS}{project}/{app}")
+}
+
+/// The sources of a project.
+#[must_use]
+pub fn sources(project: &ProjectName) -> String {
+    format!("{SOURCES}{project}/")
+}
+
+/// A source.
+#[must_use]
+pub fn source(project: &ProjectName, id: &SourceId) -> String {
+    format!("{SOURCES}{project}/{id}")
+}
+
+/// With what the repository of a source is fetched, sealed.
+#[must_use]
+pub fn source_access(project: &ProjectName, id: &SourceId) -> String {
+    format!("/source-access/{project}/{id}")
 }
 
 /// The builds of an app.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use coracle_builder::git::Reach;
 use coracle_engine::build::RegistryCredentials;
 use coracle_model::app::host_label;
 use coracle_model::name::{AppName, Hostname, InvalidName, ProjectName};
@@ -45,6 +46,10 @@ pub struct Limits {
     pub builds: usize,
     /// Bytes of one build's log.
     pub build_log_bytes: u64,
+    /// Time to fetch a source from a repository.
+    pub git_time: std::time::Duration,
+    /// Which addresses repositories are fetched from.
+    pub git_reach: Reach,
 }
 
 impl Default for Limits {
@@ -57,6 +62,8 @@ impl Default for Limits {
             build_memory_bytes: 4 << 30,
             builds: 2,
             build_log_bytes: 16 << 20,
+            git_time: std::time::Duration::from_secs(5 * 60),
+            git_reach: Reach::default(),
         }
     }
 }
@@ -93,6 +100,23 @@ impl Settings {
     #[must_use]
     pub fn work_dir(&self) -> PathBuf {
         self.data_dir.join("work")
+    }
+
+    /// Where sources are fetched and looked through.
+    #[must_use]
+    pub fn fetch_dir(&self) -> PathBuf {
+        self.data_dir.join("fetch")
+    }
+
+    /// The bounds of an archive that is unpacked here.
+    #[must_use]
+    pub fn source_limits(&self) -> coracle_builder::Limits {
+        coracle_builder::Limits {
+            bytes_compressed: self.limits.upload_bytes,
+            bytes_expanded: self.limits.unpacked_bytes,
+            entries: self.limits.upload_entries,
+            ..coracle_builder::Limits::default()
+        }
     }
 
     /// Logs of builds.

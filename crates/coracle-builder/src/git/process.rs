@@ -240,10 +240,14 @@ impl Running {
         };
         self.ended = true;
         let told = told.map_err(GitError::Io)?;
-        Ok(match status.success() {
-            true => Ran::Done(String::new()),
-            false => Ran::Failed(told),
-        })
+        if status.success() {
+            return Ok(Ran::Done(String::new()));
+        }
+        // A part of it was ended by the kernel, which git does not tell.
+        if folder_size(&self.home).await >= self.most {
+            return Err(GitError::TooLarge(self.limit));
+        }
+        Ok(Ran::Failed(told))
     }
 }
 
@@ -255,9 +259,7 @@ async fn wait(child: &mut Child, home: &Path, most: u64) -> Result<Option<ExitSt
             status = child.wait() => return status.map(Some).map_err(GitError::Io),
             () = tokio::time::sleep(LOOK) => {}
         }
-        let folder = home.to_owned();
-        let size = tokio::task::spawn_blocking(move || size(&folder));
-        if size.await.is_ok_and(|size| size > most) {
+        if folder_size(home).await > most {
             if let Some(group) = group {
                 kill(group);
             }
@@ -265,6 +267,12 @@ async fn wait(child: &mut Child, home: &Path, most: u64) -> Result<Option<ExitSt
             return Ok(None);
         }
     }
+}
+
+async fn folder_size(folder: &Path) -> u64 {
+    let folder = folder.to_owned();
+    let size = tokio::task::spawn_blocking(move || size(&folder));
+    size.await.unwrap_or_default()
 }
 
 /// Bytes in a folder. What vanishes meanwhile does not count.

@@ -56,6 +56,11 @@ const RECORDS: &[(&str, Moves)] = &[
         "/registry-access/",
         LeftOut("every platform makes its own secrets for its registry"),
     ),
+    ("/sources/", of_kind(Kind::Source)),
+    (
+        "/source-access/",
+        LeftOut("it goes with the fetch that it is for"),
+    ),
     (
         "/pod-actions/",
         LeftOut("it is asked of a pod that runs there"),

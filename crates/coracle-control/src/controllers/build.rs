@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use coracle_model::app::AppSpec;
-use coracle_model::build::{Build, BuildPhase, BuildSpec, Source};
+use coracle_model::build::{Build, BuildPhase, BuildSpec};
 use coracle_model::name::ProjectName;
 use coracle_model::object::Kind;
 use coracle_model::plan::builds::{self, Action, BuildId, Facts, Owner, Runner, Upload};
@@ -121,8 +121,8 @@ impl BuildController {
     }
 
     async fn upload(&self, build: &Build) -> Upload {
-        let Source::Upload { id, .. } = &build.spec.source;
-        match tokio::fs::try_exists(self.scene.control.upload_path(id)).await {
+        let file = build.spec.source.file();
+        match tokio::fs::try_exists(self.scene.control.upload_path(file)).await {
             Ok(false) => Upload::Gone,
             // A disk that cannot be asked is not a source that is gone.
             Ok(true) | Err(_) => Upload::There,

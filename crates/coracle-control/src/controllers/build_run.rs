@@ -72,14 +72,14 @@ impl From<SourceError> for Trouble {
 }
 
 /// A folder that goes with its last user.
-struct WorkDir(PathBuf);
+pub(super) struct WorkDir(pub(super) PathBuf);
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0)
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            tracing::warn!(dir = %self.0.display(), %error, "the folder of a build stays until the next start");
+            tracing::warn!(dir = %self.0.display(), %error, "a folder stays until the next start");
         }
     }
 }
@@ -140,14 +140,14 @@ async fn make(
         tokio::fs::create_dir_all(&work_parent)
             .await
             .map_err(SourceError::Io)?;
-        note(log, None, "unpacking the source").await;
+        note(log, None, &unpacking(build)).await;
         unpack(scene, build, &work.0).await
     };
     let plan = match worker.cancel.run_until_cancelled(prepared).await {
         None => return Err(Trouble::Ended(ended(worker))),
         Some(plan) => plan?,
     };
-    let config = plan.manifest.run.clone();
+    let config = run_config(build, &plan)?;
     let home = keys::project(&id.project);
     let project = scene
         .control
@@ -174,6 +174,20 @@ async fn make(
         }
         Err(error) => Err(Trouble::Failed(error.to_string())),
     }
+}
+
+/// How the image is to be run: as its source says, but for what whoever asked for the build wants otherwise.
+fn run_config(build: &Build, plan: &BuildPlan) -> Result<RunConfig, Trouble> {
+    let mut config = plan.manifest.run.clone();
+    build.spec.config.apply(&mut config);
+    let Err(wrong) = config.check() else {
+        return Ok(config);
+    };
+    let all: Vec<_> = wrong
+        .iter()
+        .map(|value| format!("{}: {}", value.field, value.message))
+        .collect();
+    Err(Trouble::Failed(all.join("; ")))
 }
 
 /// The digest of an image that is named by one.
@@ -232,16 +246,21 @@ fn ended(worker: &Worker) -> String {
     worker.reason().unwrap_or_else(|| "it was ended".to_owned())
 }
 
+/// What is built, for the log. A commit's words are its author's: the log is text.
+fn unpacking(build: &Build) -> String {
+    match &build.spec.source {
+        Source::Upload { .. } => "unpacking the source".to_owned(),
+        Source::Template { template, .. } => format!("unpacking the template {template}"),
+        Source::Git(git) => {
+            let id: String = git.commit.id.chars().take(12).collect();
+            format!("unpacking {} at {id}: {}", git.url, git.commit.subject)
+        }
+    }
+}
+
 async fn unpack(scene: &Scene, build: &Build, dir: &Path) -> Result<BuildPlan, SourceError> {
-    let Source::Upload { id, .. } = &build.spec.source;
-    let limits = scene.control.settings.limits;
-    let limits = coracle_builder::Limits {
-        bytes_compressed: limits.upload_bytes,
-        bytes_expanded: limits.unpacked_bytes,
-        entries: limits.upload_entries,
-        ..coracle_builder::Limits::default()
-    };
-    let file = tokio::fs::File::open(scene.control.upload_path(id))
+    let limits = scene.control.settings.source_limits();
+    let file = tokio::fs::File::open(scene.control.upload_path(build.spec.source.file()))
         .await
         .map_err(SourceError::Io)?;
     coracle_builder::unpack(file, dir, limits).await?;
@@ -386,8 +405,8 @@ async fn succeed(
 
 /// The source of a build that has ended is needed no more.
 pub(super) async fn remove_upload(scene: &Scene, build: &Build) {
-    let Source::Upload { id, .. } = &build.spec.source;
-    match tokio::fs::remove_file(scene.control.upload_path(id)).await {
+    let file = build.spec.source.file();
+    match tokio::fs::remove_file(scene.control.upload_path(file)).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(%error, "an upload stays for the sweep");
         }

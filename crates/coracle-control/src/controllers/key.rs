@@ -3,6 +3,7 @@
 use std::fmt;
 
 use coracle_model::name::{AppName, ProjectName};
+use coracle_model::source::SourceId;
 
 /// Names an app: unique within the platform.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +17,21 @@ pub struct AppKey {
 impl fmt::Display for AppKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.project, self.app)
+    }
+}
+
+/// Names a source: unique within the platform.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceKey {
+    /// Its project.
+    pub project: ProjectName,
+    /// Its id.
+    pub id: SourceId,
+}
+
+impl fmt::Display for SourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.project, self.id)
     }
 }
 

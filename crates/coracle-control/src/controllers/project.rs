@@ -107,6 +107,12 @@ impl Reconciler for ProjectController {
         if !apps.is_empty() || !pods.is_empty() {
             return Ok(Next::Rest);
         }
+        if let Some(tags) = &control.image_tags
+            && let Err(error) = tags.remove_project(name).await
+        {
+            tracing::warn!(project = %name, %error, "images of a deleted project stay in the registry");
+        }
+        control.remove_sources(name).await?;
         control.engine.remove_project(name).await?;
         let expected = Expected::Revision(project.metadata.revision);
         control

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use coracle_model::app::AppSpec;
-use coracle_model::build::{Build, BuildSpec, Source};
+use coracle_model::build::{Build, BuildSpec};
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::plan::Knowledge;
 use coracle_model::plan::builds::BuildId;
 use coracle_model::plan::sweep::{self, AppFacts};
 use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec};
+use coracle_model::source::{SourceId, SourceSpec};
 use coracle_store::{Expected, Page};
 use tokio::time::Instant;
 
@@ -25,7 +26,7 @@ use crate::controllers::key::Everything;
 use crate::controllers::runner::{Next, Reconciler};
 use crate::controllers::scene::Scene;
 use crate::error::OperationError;
-use crate::image::{TagError, pushed_at, pushed_tag};
+use crate::image::{ImageTags, TagError, pushed_at, pushed_tag};
 use crate::keys;
 use crate::objects::Batch;
 use crate::observed::Observed;
@@ -68,9 +69,8 @@ impl SweepController {
         let mut builds: BTreeMap<(ProjectName, AppName), Vec<Build>> = BTreeMap::new();
         let mut uploads = BTreeSet::new();
         for build in control.objects.list::<BuildSpec>(keys::BUILDS).await? {
-            let Source::Upload { id, .. } = &build.spec.source;
             if !build.status.phase.is_final() {
-                uploads.insert(id.clone());
+                uploads.insert(build.spec.source.file().clone());
             }
             if let Some(project) = build.metadata.project.clone() {
                 builds
@@ -147,13 +147,9 @@ impl SweepController {
         Ok(uploads)
     }
 
-    /// Takes away the tag that a build pushed, where its end did not.
     async fn withdraw(&self, id: &BuildId, build: &Build) -> Result<(), TagError> {
         match &self.scene.control.image_tags {
-            Some(tags) => {
-                let tag = pushed_tag(build);
-                tags.withdraw(pushed_at(id, &tag), None).await
-            }
+            Some(tags) => withdraw_tags(&**tags, id, build).await,
             None => Ok(()),
         }
     }
@@ -195,6 +191,34 @@ impl SweepController {
         }
     }
 
+    /// Sources that nobody used for long. A build that takes one at the same moment writes it, and wins.
+    async fn sweep_sources(&self) -> Result<(), OperationError> {
+        let control = &self.scene.control;
+        let now = self.scene.now();
+        for source in control.objects.list::<SourceSpec>(keys::SOURCES).await? {
+            let old = sweep::source_is_old(&source, self.scene.options.retention, now);
+            let (Some(project), Ok(id)) = (
+                source.metadata.project.clone(),
+                SourceId::new(source.metadata.name.clone()),
+            ) else {
+                continue;
+            };
+            if !old {
+                continue;
+            }
+            let judged = Expected::Revision(source.metadata.revision);
+            let batch = Batch::new()
+                .delete(keys::source(&project, &id), judged)
+                .delete(keys::source_access(&project, &id), Expected::Any);
+            match control.objects.write(batch).await {
+                Ok(_) => control.remove_archive(&source).await,
+                Err(error) if error.is_race() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     async fn sweep_uploads(&self, wanted: &BTreeSet<String>) -> std::io::Result<()> {
         let dir = self.scene.control.settings.uploads_dir();
         let mut entries = match tokio::fs::read_dir(&dir).await {
@@ -220,6 +244,23 @@ impl SweepController {
     }
 }
 
+/// Takes away the tags that a build has in the registry: that which it pushed, where its end did not, and its own name, if that
+/// still means its image. Releases need no tags.
+pub(super) async fn withdraw_tags(
+    tags: &dyn ImageTags,
+    id: &BuildId,
+    build: &Build,
+) -> Result<(), TagError> {
+    tags.withdraw(pushed_at(id, &pushed_tag(build)), None)
+        .await?;
+    let image = build.status.image.as_ref();
+    if let Some((_, digest)) = image.and_then(|image| image.as_str().split_once('@')) {
+        let own = pushed_at(id, &build.metadata.name);
+        tags.withdraw(own, Some(digest)).await?;
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Reconciler for SweepController {
     type Key = Everything;
@@ -238,7 +279,9 @@ impl Reconciler for SweepController {
         if self.due().is_some_and(|due| Instant::now() < due) {
             return Ok(Next::Rest);
         }
-        let uploads = self.sweep_apps().await?;
+        self.sweep_sources().await?;
+        let mut uploads = self.sweep_apps().await?;
+        uploads.extend(self.scene.control.archives().await?);
         self.sweep_events().await?;
         self.sweep_uploads(&uploads)
             .await
