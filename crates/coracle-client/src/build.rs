@@ -12,6 +12,8 @@ use coracle_model::name::{AppName, ProjectName};
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::Method;
 use http::header::CONTENT_TYPE;
+use reqwest::RequestBuilder;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -104,6 +106,19 @@ impl Client {
         content_type: &str,
         missing: MissingApp,
     ) -> Result<Build> {
+        let request = self
+            .request(Method::POST, &format!("{}/builds", path(project, app)))
+            .query(missing.query());
+        self.send_archive(request, archive, content_type).await
+    }
+
+    /// Sends an archive as the body of a request.
+    pub(crate) async fn send_archive<T: DeserializeOwned>(
+        &self,
+        request: RequestBuilder,
+        archive: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        content_type: &str,
+    ) -> Result<T> {
         // The HTTP library would wrap the stream's error in its own; here it is kept.
         let failure = Arc::new(Mutex::new(None));
         let keep = Arc::clone(&failure);
@@ -112,9 +127,7 @@ impl Client {
             *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             io::Error::from(kind)
         });
-        let request = self
-            .request(Method::POST, &format!("{}/builds", path(project, app)))
-            .query(missing.query())
+        let request = request
             .header(CONTENT_TYPE, content_type)
             .body(reqwest::Body::wrap_stream(body));
         // Without a deadline: an upload takes as long as the line needs.

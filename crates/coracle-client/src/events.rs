@@ -11,6 +11,7 @@ use coracle_model::object::Kind;
 use coracle_model::pod::Pod;
 use coracle_model::project::Project;
 use coracle_model::release::Release;
+use coracle_model::source::Source;
 use futures::StreamExt as _;
 use http::Method;
 use serde::de::DeserializeOwned;
@@ -60,6 +61,8 @@ pub enum AnyObject {
     Pod(Box<Pod>),
     /// A node.
     Node(Box<Node>),
+    /// A source.
+    Source(Box<Source>),
     /// Of a kind that this client has no type for.
     Other(Value),
 }
@@ -135,6 +138,7 @@ fn object(client: &Client, data: &str) -> Result<AnyObject> {
         Ok(Kind::Release) => AnyObject::Release(typed(client, value)?),
         Ok(Kind::Pod) => AnyObject::Pod(typed(client, value)?),
         Ok(Kind::Node) => AnyObject::Node(typed(client, value)?),
+        Ok(Kind::Source) => AnyObject::Source(typed(client, value)?),
         _ => AnyObject::Other(value),
     })
 }

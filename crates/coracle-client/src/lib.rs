@@ -3,7 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`client`], [`error`], [`page`] | requests and answers in general |
-//! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
+//! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`source`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
 //! | [`logs`], [`events`], [`exec`], [`connect`] | streams |
 //! | [`export`], [`import`] | from one platform to another |
 //! | [`wait`] | until a build or a release has come to its end |
@@ -29,6 +29,7 @@ pub mod project;
 pub mod release;
 pub mod session;
 mod socket;
+pub mod source;
 mod sse;
 pub mod system;
 pub mod token;

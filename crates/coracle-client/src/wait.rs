@@ -15,6 +15,7 @@ use coracle_model::node::{DrainPhase, Node};
 use coracle_model::object::Kind;
 use coracle_model::pod::Pod;
 use coracle_model::release::{Release, ReleaseNumber, ReleasePhase};
+use coracle_model::source::{Source, SourceId};
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
@@ -114,6 +115,19 @@ impl Client {
         waiter.follow(build, move || {
             let (client, project, app) = (client.clone(), project.clone(), app.clone());
             async move { client.build(&project, &app, number).await }
+        })
+    }
+
+    pub(crate) fn follow_source(&self, project: &ProjectName, id: &SourceId) -> Items<Source> {
+        let waiter = Waiter::new(self, project, vec![Kind::Source]);
+        let (client, project, id) = (self.clone(), project.clone(), id.clone());
+        let source = SourceState {
+            id: id.clone(),
+            source: None,
+        };
+        waiter.follow(source, move || {
+            let (client, project, id) = (client.clone(), project.clone(), id.clone());
+            async move { client.source(&project, &id).await }
         })
     }
 
@@ -349,6 +363,47 @@ impl State for BuildState {
     }
 
     fn is_over(told: &Build) -> bool {
+        told.status.phase.is_final()
+    }
+}
+
+struct SourceState {
+    id: SourceId,
+    source: Option<Source>,
+}
+
+impl State for SourceState {
+    type Told = Source;
+
+    fn reset(&mut self) {
+        self.source = None;
+    }
+
+    fn take(&mut self, change: Change) -> bool {
+        match change {
+            Change::Applied(AnyObject::Source(source)) => {
+                let is_it = source.metadata.name == self.id.as_str();
+                if is_it {
+                    self.source = Some(*source);
+                }
+                is_it
+            }
+            Change::Deleted(gone) if gone.kind == Kind::Source => {
+                let is_it = gone.name == self.id.as_str();
+                if is_it {
+                    self.source = None;
+                }
+                is_it
+            }
+            _ => false,
+        }
+    }
+
+    fn told(&self) -> Option<Source> {
+        self.source.clone()
+    }
+
+    fn is_over(told: &Source) -> bool {
         told.status.phase.is_final()
     }
 }
