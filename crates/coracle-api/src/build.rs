@@ -7,12 +7,15 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use coracle_control::build::WantedBuild;
 use coracle_control::build_log::{BuildKey, BuildLogLine, BuildLogReader};
 use coracle_control::objects::check_not_deleting;
-use coracle_model::build::{Build, BuildSpec, BuildStatus, Source};
+use coracle_model::build::{Build, BuildSpec, BuildStatus};
 use coracle_model::name::{AppName, InvalidName, ProjectName};
 use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
+use coracle_model::release::RunChange;
+use coracle_model::source::SourceId;
 use futures::stream;
 use serde::Deserialize;
 
@@ -20,8 +23,11 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{IfMatch, Json, Path, Query, Tagged};
 use crate::page::Page;
+use crate::release::of_config;
+use crate::source::{is_json, json};
 use crate::state::ApiState;
 use crate::tenure::Tenure;
+use crate::view;
 use coracle_control::{OperationError, keys};
 
 type Answer = ApiResult<Tagged<BuildSpec, BuildStatus>>;
@@ -76,24 +82,40 @@ pub(crate) struct BuildLogQuery {
     responses((status = 200, body = List<Resource<BuildSpec, BuildStatus>>), (status = "default", body = Problem)))]
 pub(crate) async fn list(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app)): Path<(ProjectName, AppName)>,
     Query(page): Query<Page>,
 ) -> ApiResult<Json<List<Build>>> {
     state.control.app(&project, &app).await?;
     let prefix = keys::builds(&project, &app);
-    Ok(Json(
-        state
-            .control
-            .objects
-            .page::<BuildSpec>(&prefix, page.after.as_deref(), page.limit())
-            .await?,
-    ))
+    let mut list = state
+        .control
+        .objects
+        .page::<BuildSpec>(&prefix, page.after.as_deref(), page.limit())
+        .await?;
+    list.items = list
+        .items
+        .into_iter()
+        .map(|build| view::build(build, caller.role))
+        .collect();
+    Ok(Json(list))
 }
 
-/// Upload source as a tar, compressed with gzip or zstd or not at all, and build it.
+/// A build of a source that is there.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewBuild {
+    /// The source.
+    source: SourceId,
+    /// What is to be run otherwise than the source says.
+    #[serde(default)]
+    config: RunChange,
+}
+
+/// Upload source as a tar, compressed with gzip or zstd or not at all, and build it; or build a source that is there.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/builds", tag = "builds",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
-    request_body(content = Vec<u8>, content_type = "application/gzip"),
+    request_body(content((Vec<u8> = "application/gzip"), (NewBuild = "application/json"))),
     responses((status = 202, body = Resource<BuildSpec, BuildStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn create(
     State(state): State<ApiState>,
@@ -103,6 +125,10 @@ pub(crate) async fn create(
     seen: IfMatch,
     request: Request,
 ) -> Answer {
+    if is_json(&request) {
+        let new: NewBuild = json(request).await?;
+        return build_source(&state, &caller, (project, app), may, seen, new).await;
+    }
     check_kind(&request)?;
     check_length(&state, &request)?;
     // Before the upload, so that nobody sends gigabytes to be told that there is no such app.
@@ -121,7 +147,7 @@ pub(crate) async fn create(
         .control
         .receive_upload(request.into_body().into_data_stream())
         .await?;
-    let Source::Upload { id, .. } = source.clone();
+    let id = source.file().clone();
     let submit = async {
         if may.create {
             state
@@ -137,9 +163,41 @@ pub(crate) async fn create(
     match submit.await {
         Ok(build) => Ok(Tagged(StatusCode::ACCEPTED, build)),
         Err(error) => {
-            if let Err(error) = tokio::fs::remove_file(state.control.upload_path(&id)).await {
-                tracing::warn!(%error, "an upload that no build has could not be removed; the sweep will");
-            }
+            state.control.remove_file(&id).await;
+            Err(error.into())
+        }
+    }
+}
+
+async fn build_source(
+    state: &ApiState,
+    caller: &Caller,
+    (project, app): (ProjectName, AppName),
+    may: MayCreate,
+    seen: IfMatch,
+    new: NewBuild,
+) -> Answer {
+    let control = &state.control;
+    let actor = caller.actor();
+    new.config.check().map_err(|wrong| of_config(&wrong))?;
+    let taken = control.take_source(&project, &new.source).await?;
+    let file = taken.source.file().clone();
+    let submit = async {
+        if may.create {
+            control.ensure_app(&project, &app, &actor).await?;
+        }
+        let wanted = WantedBuild::of(taken, new.config);
+        control
+            .submit_build_of(&project, &app, wanted, seen.0, &actor)
+            .await
+    };
+    match submit.await {
+        Ok(build) => Ok(Tagged(
+            StatusCode::ACCEPTED,
+            view::build(build, caller.role),
+        )),
+        Err(error) => {
+            control.remove_file(&file).await;
             Err(error.into())
         }
     }
@@ -159,7 +217,7 @@ const ARCHIVES: [&str; 9] = [
     "application/octet-stream",
 ];
 
-fn check_kind(request: &Request) -> ApiResult<()> {
+pub(crate) fn check_kind(request: &Request) -> ApiResult<()> {
     let Some(value) = request.headers().get(header::CONTENT_TYPE) else {
         return Ok(());
     };
@@ -180,7 +238,7 @@ fn check_kind(request: &Request) -> ApiResult<()> {
     .hint("send it with Content-Type: application/gzip"))
 }
 
-fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
+pub(crate) fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
     let most = state.control.settings.limits.upload_bytes;
     let announced = request
         .headers()
@@ -203,12 +261,11 @@ fn check_length(state: &ApiState, request: &Request) -> ApiResult<()> {
     responses((status = 200, body = Resource<BuildSpec, BuildStatus>), (status = "default", body = Problem)))]
 pub(crate) async fn read(
     State(state): State<ApiState>,
+    caller: Caller,
     Path((project, app, build)): Path<(ProjectName, AppName, BuildNumber)>,
 ) -> Answer {
-    Ok(Tagged(
-        StatusCode::OK,
-        state.control.build(&project, &app, build.0).await?,
-    ))
+    let build = state.control.build(&project, &app, build.0).await?;
+    Ok(Tagged(StatusCode::OK, view::build(build, caller.role)))
 }
 
 /// End a build that has not ended.

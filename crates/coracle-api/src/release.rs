@@ -8,6 +8,7 @@ use coracle_control::feed::Reached;
 use coracle_control::image::check_findable;
 use coracle_control::keys;
 use coracle_control::release::RollbackTo;
+use coracle_model::manifest::rules::InvalidValue;
 use coracle_model::name::{AppName, ImageRef, ProjectName};
 use coracle_model::object::{List, Object as Resource};
 use coracle_model::problem::{Code, Problem};
@@ -21,6 +22,7 @@ use crate::caller::Caller;
 use crate::error::ApiResult;
 use crate::extract::{IfMatch, Json, Path, Query, ReachedAs, Tagged};
 use crate::page::Page;
+use crate::promote::{Promote, Target, promote};
 use crate::state::ApiState;
 use crate::view;
 
@@ -38,7 +40,7 @@ pub(crate) struct WhenServed {
 
 type Answer = ApiResult<Tagged<ReleaseSpec, ReleaseStatus>>;
 
-/// A release to be made: of an image, or of an earlier release.
+/// A release to be made: of an image, of an earlier release, or of another app's release.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewRelease {
@@ -51,6 +53,9 @@ pub(crate) struct NewRelease {
     /// The release to go back to, such as `v3`, or `previous`.
     #[serde(default)]
     rollback: Option<String>,
+    /// The release of another app, with this app's own variables.
+    #[serde(default)]
+    promote: Option<Promote>,
 }
 
 /// The releases of an app, the oldest first.
@@ -78,7 +83,7 @@ pub(crate) async fn list(
     Ok(Json(list))
 }
 
-/// Release an image, or an earlier release again.
+/// Release an image, an earlier release again, or a release of another app.
 #[utoipa::path(post, path = "/api/v1/projects/{project}/apps/{app}/releases", tag = "releases",
     params(("project" = ProjectName, Path), ("app" = AppName, Path), MayCreate),
     request_body = NewRelease, responses((status = 202, body = Resource<ReleaseSpec, ReleaseStatus>), (status = "default", body = Problem)))]
@@ -92,8 +97,8 @@ pub(crate) async fn create(
     Json(new): Json<NewRelease>,
 ) -> Answer {
     let actor = caller.actor();
-    let release = match (new.image, new.rollback) {
-        (Some(image), None) => {
+    let release = match (new.image, new.rollback, new.promote) {
+        (Some(image), None, None) => {
             if let Some(config) = &new.config {
                 check(config)?;
             }
@@ -108,7 +113,7 @@ pub(crate) async fn create(
                 .release_image(&project, &app, &image, new.config.as_ref(), seen, &actor)
                 .await?
         }
-        (None, Some(to)) if new.config.is_none() => {
+        (None, Some(to), None) if new.config.is_none() => {
             let to = match to.as_str() {
                 "previous" => RollbackTo::Previous,
                 number => RollbackTo::Number(number.parse::<ReleaseNumber>().map_err(|error| {
@@ -120,8 +125,18 @@ pub(crate) async fn create(
                 .rollback(&project, &app, to, seen, &actor)
                 .await?
         }
+        (None, None, Some(other)) if new.config.is_none() => {
+            let target = Target {
+                project: &project,
+                app: &app,
+                seen,
+                create: may.create,
+            };
+            promote(&state, &caller, &other, target).await?
+        }
         _ => {
-            let detail = "give either an image (with or without a config) or a rollback";
+            let detail =
+                "give either an image (with or without a config), a rollback or a promotion";
             return Err(Problem::new(Code::InvalidField, detail)
                 .field("image")
                 .into());
@@ -134,9 +149,11 @@ pub(crate) async fn create(
 }
 
 fn check(config: &RunConfig) -> ApiResult<()> {
-    let Err(wrong) = config.check() else {
-        return Ok(());
-    };
+    config.check().map_err(|wrong| of_config(&wrong).into())
+}
+
+/// Every field of a configuration whose value is not allowed.
+pub(crate) fn of_config(wrong: &[InvalidValue]) -> Problem {
     let all: Vec<_> = wrong
         .iter()
         .map(|value| format!("{}: {}", value.field, value.message))
@@ -145,9 +162,7 @@ fn check(config: &RunConfig) -> ApiResult<()> {
         .first()
         .map(|value| format!("config.{}", value.field))
         .unwrap_or_default();
-    Err(Problem::new(Code::InvalidField, all.join("; "))
-        .field(first)
-        .into())
+    Problem::new(Code::InvalidField, all.join("; ")).field(first)
 }
 
 /// A release.

@@ -25,8 +25,8 @@ use crate::routes::{Routes, routes};
 use crate::state::ApiState;
 use crate::{
     activity, app, build, build_source, connect, dashboard, env, events, exec, export, gateway,
-    health, image, import, logs, metrics, node, openapi, pod, project, release, session, system,
-    token, user, volume,
+    health, image, import, logs, metrics, node, openapi, pod, project, registry, release, session,
+    source, system, token, usage, user, volume,
 };
 
 /// The largest JSON body, in bytes.
@@ -76,6 +76,9 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(env::read, env::change))
         .routes(routes!(logs::of_app))
         .routes(routes!(pod::run))
+        .routes(routes!(source::list))
+        .routes(routes!(source::read, source::delete))
+        .routes(routes!(source::templates))
         .routes(routes!(build::list))
         .routes(routes!(build::read))
         .routes(routes!(build::cancel))
@@ -100,15 +103,23 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(node::drain, node::cancel_drain))
         .routes(routes!(image::list))
         .routes(routes!(image::tags))
+        .routes(routes!(image::read, image::delete))
+        .routes(routes!(registry::read))
+        .routes(routes!(registry::collect))
         .routes(routes!(events::follow))
         .routes(routes!(activity::list))
         .routes(routes!(system::read))
+        .routes(routes!(usage::of_app))
+        .routes(routes!(usage::of_pod))
+        .routes(routes!(usage::of_node))
+        .routes(routes!(usage::of_platform))
         .routes(routes!(export::read))
 }
 
 /// The routes of uploads, which have a bound of their own: it is kept while they are streamed.
 pub(crate) fn streamed<R: Routes>(into: R) -> R {
     into.routes(routes!(build::create))
+        .routes(routes!(source::create))
         .routes(routes!(import::create))
 }
 

@@ -4,8 +4,10 @@
 //! so viewers do not see those of bare pods or of a release's manifest either.
 
 use coracle_model::app::App;
+use coracle_model::build::Build;
 use coracle_model::pod::Pod;
 use coracle_model::release::Release;
+use coracle_model::source::Source;
 use coracle_model::user::Role;
 
 /// An app as it is shown.
@@ -13,6 +15,25 @@ pub(crate) fn app(mut app: App) -> App {
     app.spec.env.clear();
     app.status.spec_after = 0;
     app
+}
+
+/// A source as it is shown to somebody of this role.
+pub(crate) fn source(mut source: Source, role: Role) -> Source {
+    source.status.archive = None;
+    if role < Role::Developer
+        && let Some(detected) = &mut source.status.detected
+    {
+        detected.env.clear();
+    }
+    source
+}
+
+/// A build as it is shown to somebody of this role.
+pub(crate) fn build(mut build: Build, role: Role) -> Build {
+    if role < Role::Developer {
+        build.spec.config.env.clear();
+    }
+    build
 }
 
 /// A release as it is shown to somebody of this role.

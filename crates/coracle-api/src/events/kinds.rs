@@ -12,6 +12,7 @@ use coracle_model::object::{Kind, Of, Spec};
 use coracle_model::pod::PodSpec;
 use coracle_model::project::ProjectSpec;
 use coracle_model::release::ReleaseSpec;
+use coracle_model::source::SourceSpec;
 use coracle_model::token::TokenSpec;
 use coracle_model::user::{Role, UserSpec};
 use coracle_store::Entry;
@@ -43,12 +44,8 @@ pub(super) static STORED: &[Stored] = &[
         plain::<ProjectSpec>,
     ),
     told(Kind::App, keys::APPS, Place::InProject, app),
-    told(
-        Kind::Build,
-        keys::BUILDS,
-        Place::OfApp('b'),
-        plain::<BuildSpec>,
-    ),
+    told(Kind::Source, keys::SOURCES, Place::InProject, source),
+    told(Kind::Build, keys::BUILDS, Place::OfApp('b'), build),
     told(Kind::Release, keys::RELEASES, Place::OfApp('v'), release),
     told(Kind::Pod, keys::PODS, Place::InProject, pod),
     told(Kind::User, keys::USERS, ADMINS, plain::<UserSpec>),
@@ -180,6 +177,14 @@ where
 
 fn app(entry: &Entry, _eye: &Eye<'_>) -> Result<String, OperationError> {
     shown::<AppSpec>(entry, view::app)
+}
+
+fn source(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
+    shown::<SourceSpec>(entry, |source| view::source(source, eye.role))
+}
+
+fn build(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
+    shown::<BuildSpec>(entry, |build| view::build(build, eye.role))
 }
 
 fn release(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
