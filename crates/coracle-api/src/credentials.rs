@@ -119,6 +119,11 @@ impl Authentication {
         Self { control }
     }
 
+    /// What it is over.
+    pub(crate) const fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// Which image a build's pass may push, if this is one.
     pub(crate) async fn build_grant(
         &self,

@@ -10,9 +10,12 @@ use coracle_control::OperationError;
 use coracle_control::build_pass::BuildGrant;
 use coracle_model::name::ProjectName;
 use coracle_model::user::Role;
-use coracle_registry::{Action, Authorizer, Credentials, Denied, Reference, RepositoryName};
+use coracle_registry::{
+    Action, Authorizer, Credentials, Denied, Digest, Reference, RepositoryName,
+};
 
 use crate::credentials::{Authentication, PlatformCredential};
+use crate::image::{Insisting, Uses, in_the_way};
 
 /// Lets the platform's users and tokens, and its own parts, into the registry.
 #[derive(Clone, Debug)]
@@ -117,6 +120,16 @@ impl Authorizer for RegistryAccess {
         } else {
             Err(Denied::Forbidden)
         }
+    }
+
+    async fn in_use(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<Option<String>, Denied> {
+        let uses = Uses::of(self.authentication.control(), repository).await;
+        let uses = uses.map_err(uncheckable)?;
+        Ok(in_the_way(&uses.about(digest, &[]), Insisting::No))
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::connect::places::{ConnectLimits, Connections};
 use crate::credentials::Authentication;
 use crate::dashboard::Dashboard;
+use crate::image;
 use crate::readiness::Readiness;
 use crate::throttle::Throttle;
 
@@ -54,6 +55,7 @@ impl ApiState {
         statuses: Arc<dyn StatusSource>,
         supervisor: Supervisor,
     ) -> Self {
+        image::follow(&control, &registry, &supervisor);
         Self {
             authentication: Authentication::new(control.clone()),
             control,

@@ -28,6 +28,19 @@ pub fn pushed_tag(build: &Build) -> String {
     format!("b{}-{}", build.spec.number, build.metadata.uid)
 }
 
+/// Is it a tag that a build pushes?
+#[must_use]
+pub fn is_pushed_tag(tag: &str) -> bool {
+    const UID: usize = 32;
+    let parts = tag.strip_prefix('b').and_then(|rest| rest.split_once('-'));
+    parts.is_some_and(|(number, uid)| {
+        !number.is_empty()
+            && number.bytes().all(|b| b.is_ascii_digit())
+            && uid.len() == UID
+            && uid.bytes().all(|b| b.is_ascii_hexdigit())
+    })
+}
+
 /// Where a build pushes, under the tag that [`pushed_tag`] told.
 pub(crate) fn pushed_at<'a>(build: &'a BuildId, tag: &'a str) -> PushedTag<'a> {
     PushedTag {
@@ -288,6 +301,14 @@ mod tests {
         named
             .map(|image| image.to_string())
             .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_tag_of_a_build_is_known() {
+        assert!(is_pushed_tag(&format!("b12-{}", "0a".repeat(16))));
+        for other in ["b12", "b12-0a", "latest", "b-00", &"b1-".repeat(12)] {
+            assert!(!is_pushed_tag(other), "{other}");
+        }
     }
 
     #[test]

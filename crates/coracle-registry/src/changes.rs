@@ -26,11 +26,9 @@ pub struct Changed {
 pub enum What {
     /// A tag means an image now.
     Tagged(Tag),
-    /// An image came without a tag.
-    Pushed(Digest),
-    /// A tag is gone.
+    /// A client deleted a tag.
     Untagged(Tag),
-    /// An image is gone, with its tags.
+    /// A client deleted an image, with its tags.
     Deleted(Digest),
     /// A collection removed images that nothing needed.
     Collected,

@@ -297,10 +297,7 @@ impl Registry {
             record::remove(store, &layout::referrer(repository, subject, digest)).await?;
         }
         match record::remove(store, &layout::manifest_link(repository, digest)).await? {
-            Removed::Yes => {
-                self.tell(repository, What::Deleted(digest.clone()));
-                Ok(())
-            }
+            Removed::Yes => Ok(()),
             Removed::WasNotThere => Err(RegistryError::ManifestUnknown(digest.to_string())),
         }
     }

@@ -105,10 +105,7 @@ impl Registry {
         tag: &Tag,
     ) -> Result<(), RegistryError> {
         match record::remove(&*self.inner.store, &layout::tag(repository, tag)).await? {
-            Removed::Yes => {
-                self.tell(repository, What::Untagged(tag.clone()));
-                Ok(())
-            }
+            Removed::Yes => Ok(()),
             Removed::WasNotThere => Err(RegistryError::ManifestUnknown(tag.to_string())),
         }
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::blob::{etag, matches};
 use super::{CONTENT_DIGEST, Granted, empty, header};
+use crate::changes::What;
 use crate::error::RegistryError;
 use crate::limits::Limits;
 use crate::manifest::MediaType;
@@ -111,8 +112,14 @@ pub(super) async fn delete(granted: Granted, reference: &str) -> Result<Response
         }
     }
     match reference {
-        Reference::Tag(tag) => registry.delete_tag(&repository, &tag).await?,
-        Reference::Digest(digest) => registry.delete_manifest(&repository, &digest).await?,
+        Reference::Tag(tag) => {
+            registry.delete_tag(&repository, &tag).await?;
+            registry.tell(&repository, What::Untagged(tag));
+        }
+        Reference::Digest(digest) => {
+            registry.delete_manifest(&repository, &digest).await?;
+            registry.tell(&repository, What::Deleted(digest));
+        }
     }
     Ok(empty(StatusCode::ACCEPTED))
 }

@@ -100,6 +100,11 @@ fn from(origin: &Origin) -> String {
         Origin::Image => "image".to_owned(),
         Origin::Rollback { release } => format!("rollback to {release}"),
         Origin::Config { release } => format!("{release}, other variables"),
+        Origin::Promotion {
+            project,
+            app,
+            release,
+        } => format!("{release} of {project}/{app}"),
     }
 }
 
