@@ -13,13 +13,15 @@
 //! the store's log of changes does not have it.
 //!
 //! What is told, and to whom, is the table [`kinds::STORED`]: a kind of the store's records is one line there.
-//! `filter` decides what a follower gets, `follower` is the loop, `stored` and `observed` are its two sources.
+//! `filter` decides what a follower gets, `follower` is the loop, `stored` and `observed` are its two sources, and `usage`
+//! a third for those who ask for it.
 
 mod filter;
 mod follower;
 mod kinds;
 mod observed;
 mod stored;
+mod usage;
 
 use std::convert::Infallible;
 
@@ -39,7 +41,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::extract::Query;
 use crate::state::ApiState;
 use crate::tenure::Tenure;
-use filter::{Filter, parse_kinds};
+use filter::{Asked, Filter, parse_kinds};
 use follower::{Follower, Gone};
 
 /// Events between the source and a follower.
@@ -62,8 +64,11 @@ pub(crate) struct EventQuery {
 ///
 /// Of `Event` only what happens from now on is told, and of `Volume` and
 /// `Image` only the name of what was changed: `{"kind", "metadata": {"name", "project"}}`.
+///
+/// With `Usage` among `kinds`, and not otherwise, `usage` tells of what everything uses, a `UsageSample`: the newest one at
+/// once, and each that comes. A control plane that does not lead has none, and refuses a request for nothing else.
 #[utoipa::path(get, path = "/api/v1/events", tag = "platform", params(EventQuery), responses(
-    (status = 200, description = "text/event-stream: applied, deleted, synced, reset"), (status = "default", body = Problem)))]
+    (status = 200, description = "text/event-stream: applied, deleted, synced, reset, usage"), (status = "default", body = Problem)))]
 pub(crate) async fn follow(
     State(state): State<ApiState>,
     caller: Caller,
@@ -73,7 +78,10 @@ pub(crate) async fn follow(
     let last_seen = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let kinds = query.kinds.as_deref().map(parse_kinds).transpose()?;
+    let asked = query.kinds.as_deref().map(parse_kinds).transpose()?;
+    if asked.as_ref().is_some_and(Asked::is_samples_alone) {
+        crate::usage::history(&state)?;
+    }
     if let Some(project) = &query.project {
         if !caller.sees(project) {
             let detail = format!("there is no project {project}");
@@ -83,7 +91,7 @@ pub(crate) async fn follow(
     }
     let tenure = Tenure::new(&state, caller);
     let (out, events) = mpsc::channel(BUFFER);
-    let filter = Filter::new(tenure.clone(), query.project, kinds);
+    let filter = Filter::new(tenure.clone(), query.project, asked);
     let follower = Follower::new(state.clone(), filter, out);
     state.supervisor.spawn("event stream", async move {
         // An end without an error is a follower that left.

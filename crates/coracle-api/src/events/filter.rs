@@ -5,7 +5,7 @@ use coracle_model::object::Kind;
 use coracle_model::problem::{Code, Problem};
 use coracle_model::user::{ProjectScope, Role};
 
-use super::kinds;
+use super::{kinds, usage};
 use crate::caller::Caller;
 use crate::error::ApiResult;
 use crate::tenure::Tenure;
@@ -21,23 +21,42 @@ pub(super) enum Audience {
     User(UserName),
 }
 
+/// What a follower asked for by name.
+pub(super) struct Asked {
+    kinds: Vec<Kind>,
+    samples: Samples,
+}
+
+/// Are samples of what is used told?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Samples {
+    /// Among kinds of objects, or not.
+    Told,
+    /// They were not asked for.
+    Left,
+}
+
+impl Asked {
+    /// For samples and nothing else?
+    pub(super) fn is_samples_alone(&self) -> bool {
+        self.samples == Samples::Told && self.kinds.is_empty()
+    }
+}
+
 /// What a follower gets to see.
 pub(super) struct Filter {
     tenure: Tenure,
     project: Option<ProjectName>,
-    kinds: Option<Vec<Kind>>,
+    /// Of all kinds of objects, when absent.
+    asked: Option<Asked>,
 }
 
 impl Filter {
-    pub(super) fn new(
-        tenure: Tenure,
-        project: Option<ProjectName>,
-        kinds: Option<Vec<Kind>>,
-    ) -> Self {
+    pub(super) fn new(tenure: Tenure, project: Option<ProjectName>, asked: Option<Asked>) -> Self {
         Self {
             tenure,
             project,
-            kinds,
+            asked,
         }
     }
 
@@ -50,8 +69,19 @@ impl Filter {
     }
 
     pub(super) fn wants(&self, kind: Kind, audience: &Audience) -> bool {
+        self.reaches(audience) && self.wants_kind(kind)
+    }
+
+    pub(super) fn samples(&self) -> Samples {
+        self.asked
+            .as_ref()
+            .map_or(Samples::Left, |asked| asked.samples)
+    }
+
+    /// Does what is told to this audience reach the follower, who may have asked for one project only?
+    pub(super) fn reaches(&self, audience: &Audience) -> bool {
         let caller = self.caller();
-        let in_scope = match audience {
+        match audience {
             Audience::Project(project) => {
                 caller.sees(project) && self.project.as_ref().is_none_or(|only| only == project)
             }
@@ -61,14 +91,13 @@ impl Filter {
                     && caller.role >= *role
             }
             Audience::User(user) => self.project.is_none() && caller.user == *user,
-        };
-        in_scope && self.wants_kind(kind)
+        }
     }
 
     pub(super) fn wants_kind(&self, kind: Kind) -> bool {
-        self.kinds
+        self.asked
             .as_ref()
-            .is_none_or(|kinds| kinds.contains(&kind))
+            .is_none_or(|asked| asked.kinds.contains(&kind))
     }
 
     /// For what is only of this project.
@@ -78,13 +107,15 @@ impl Filter {
 }
 
 /// The kinds that a query names.
-pub(super) fn parse_kinds(text: &str) -> ApiResult<Vec<Kind>> {
+pub(super) fn parse_kinds(text: &str) -> ApiResult<Asked> {
+    let is_samples = |word: &&str| word.eq_ignore_ascii_case(usage::WORD);
+    let words = || text.split(',').map(str::trim);
     let parse = |word: &str| {
-        let word = word.trim();
         kinds::all()
             .find(|kind| format!("{kind:?}").eq_ignore_ascii_case(word))
             .ok_or_else(|| {
-                let all: Vec<_> = kinds::all().map(|kind| format!("{kind:?}")).collect();
+                let all = kinds::all().map(|kind| format!("{kind:?}"));
+                let all: Vec<_> = all.chain([usage::WORD.to_owned()]).collect();
                 Problem::new(
                     Code::InvalidField,
                     format!(
@@ -97,5 +128,16 @@ pub(super) fn parse_kinds(text: &str) -> ApiResult<Vec<Kind>> {
                 .into()
             })
     };
-    text.split(',').map(parse).collect()
+    let kinds: ApiResult<Vec<Kind>> = words()
+        .filter(|word| !is_samples(word))
+        .map(parse)
+        .collect();
+    let samples = match words().any(|word| is_samples(&word)) {
+        true => Samples::Told,
+        false => Samples::Left,
+    };
+    Ok(Asked {
+        kinds: kinds?,
+        samples,
+    })
 }

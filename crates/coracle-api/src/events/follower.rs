@@ -11,8 +11,9 @@ use serde::Serialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 
-use super::filter::{Audience, Filter};
+use super::filter::{Audience, Filter, Samples};
 use super::stored::Telling;
+use super::usage;
 use crate::state::ApiState;
 use crate::tenure::Change;
 
@@ -51,6 +52,10 @@ impl Follower {
     async fn follow_once(&self, last_seen: Option<u64>) -> Result<Result<(), StoreError>, Gone> {
         let store = self.state.control.objects.store();
         let mut pods = self.state.control.observed.changes();
+        let mut samples = match self.filter.samples() {
+            Samples::Told => Some(self.state.control.usage.samples()),
+            Samples::Left => None,
+        };
         let (revision, mut changes) = match self.begin(store, last_seen).await? {
             Ok(begun) => begun,
             Err(error) => return Ok(Err(error)),
@@ -63,6 +68,10 @@ impl Follower {
         }
         let synced = Event::default().event("synced").data("{}");
         self.send(synced.id(revision.to_string())).await?;
+        // The newest sample is told at once.
+        if let Some(samples) = &mut samples {
+            samples.mark_changed();
+        }
         loop {
             tokio::select! {
                 change = changes.next() => match change {
@@ -82,6 +91,7 @@ impl Follower {
                     Err(RecvError::Lagged(_)) => return Ok(Ok(())),
                     Err(RecvError::Closed) => std::future::pending().await,
                 },
+                sample = usage::next(&mut samples) => self.sample(&sample).await?,
                 () = self.out.closed() => return Err(Gone),
             }
         }

@@ -45,6 +45,7 @@ mod session;
 mod support;
 mod tenure;
 mod token;
+mod usage;
 mod user;
 mod volume;
 mod wire;
