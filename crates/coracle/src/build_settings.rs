@@ -4,6 +4,7 @@
 //! this program (it fetches the source), and how pods reach the control plane and the registry. Without them
 //! images can be deployed, and nothing is built.
 
+use coracle_builder::git::Reach;
 use coracle_control::settings::Limits;
 use coracle_engine::ContextDesk;
 use coracle_kubernetes::{BuildConfig, BuildTool, Transport};
@@ -61,6 +62,20 @@ pub(crate) struct BuildArgs {
     /// On a cluster: Secrets in the namespace of builds with which nodes pull the two images [default: none]
     #[arg(long, value_name = "SECRET,…", value_delimiter = ',', env = env_vars::BUILD_PULL_SECRETS, hide_env_values = true)]
     pub(crate) build_pull_secrets: Vec<String>,
+    /// Which servers Git repositories may be fetched from [default: others]
+    #[arg(long, value_enum, env = env_vars::GIT_REACH, hide_env_values = true)]
+    pub(crate) git_reach: Option<GitReach>,
+}
+
+/// Where repositories are fetched from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GitReach {
+    /// Anywhere but this machine itself, its link, and clouds' metadata services
+    #[default]
+    Others,
+    /// Anywhere
+    Everything,
 }
 
 /// A program that builds.
@@ -103,6 +118,7 @@ pub(crate) struct BuildSettings {
     storage: Option<ByteSize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pull_secrets: Vec<String>,
+    git_reach: GitReach,
 }
 
 impl BuildSettings {
@@ -126,6 +142,7 @@ impl BuildSettings {
             cpu: args.build_cpu.or(before.cpu),
             storage: args.build_storage.or(before.storage),
             pull_secrets,
+            git_reach: args.git_reach.unwrap_or(before.git_reach),
         };
         if let Some(memory) = chosen.memory.filter(|memory| *memory < LEAST_MEMORY) {
             return Err(CliError::usage(format!(
@@ -163,6 +180,10 @@ impl BuildSettings {
         if let Some(time) = self.time {
             limits.build_time = time.0;
         }
+        limits.git_reach = match self.git_reach {
+            GitReach::Others => Reach::Others,
+            GitReach::Everything => Reach::Everything,
+        };
         limits
     }
 

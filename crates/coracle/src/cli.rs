@@ -6,7 +6,7 @@ use coracle_model::name::ProjectName;
 use crate::commands::{
     apps, builds, completions, deploy, doctor, domains, down, env, exec, export, fetch_source,
     forward, images, import, logs, nodes, open, pods, projects, ps, releases, scale, session,
-    tokens, up, users, volumes,
+    templates, tokens, up, users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -57,6 +57,7 @@ enum Verb {
     Logout(session::LogoutArgs),
     Whoami(session::WhoAmIArgs),
     Deploy(deploy::DeployArgs),
+    Templates(templates::TemplatesArgs),
     Apps(apps::AppsArgs),
     Releases(releases::ReleasesArgs),
     Rollback(releases::RollbackArgs),
@@ -120,6 +121,7 @@ impl Verb {
             Self::Logout(_) => session::log_out(context).await,
             Self::Whoami(_) => session::who_am_i(context).await,
             Self::Deploy(args) => Box::pin(deploy::run(args, context)).await,
+            Self::Templates(_) => templates::run(context).await,
             Self::Apps(args) => apps::run(args, context).await,
             Self::Releases(args) => releases::list(args, context).await,
             Self::Rollback(args) => Box::pin(releases::roll_back(args, context)).await,

@@ -25,6 +25,8 @@ pub(crate) mod releases;
 pub(crate) mod rollout;
 pub(crate) mod scale;
 pub(crate) mod session;
+pub(crate) mod source;
+pub(crate) mod templates;
 pub(crate) mod terminal;
 pub(crate) mod tokens;
 pub(crate) mod up;

@@ -91,6 +91,12 @@ pub(crate) const BUILD_STORAGE: &str = "CORACLE_BUILD_STORAGE";
 pub(crate) const BUILD_PULL_SECRETS: &str = "CORACLE_BUILD_PULL_SECRETS";
 /// How much Docker may keep to make builds faster.
 pub(crate) const BUILD_CACHE: &str = "CORACLE_BUILD_CACHE";
+/// Which addresses repositories are fetched from.
+pub(crate) const GIT_REACH: &str = "CORACLE_GIT_REACH";
+/// The user that a repository's server wants.
+pub(crate) const GIT_USER: &str = "CORACLE_GIT_USER";
+/// The password or token that it wants.
+pub(crate) const GIT_PASSWORD: &str = "CORACLE_GIT_PASSWORD";
 /// Set by Kubernetes in every pod.
 pub(crate) const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
 /// The domain that applications are served under.

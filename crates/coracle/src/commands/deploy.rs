@@ -1,4 +1,4 @@
-//! `coracle deploy`: from a folder or an image to a URL.
+//! `coracle deploy`: from a folder, a repository, a template or an image to a URL.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -7,9 +7,11 @@ use coracle_builder::plan::read_manifest;
 use coracle_builder::{Limits, scan};
 use coracle_client::Client;
 use coracle_client::release::{MissingApp, NewRelease};
+use coracle_client::source::NewSource;
 use coracle_model::build::{Build, BuildPhase};
 use coracle_model::name::{AppName, ImageRef};
 use coracle_model::release::ReleaseNumber;
+use coracle_model::source::TemplateName;
 use futures::StreamExt as _;
 
 use crate::context::Context;
@@ -18,15 +20,14 @@ use crate::output::{Format, Progress};
 use crate::table::bytes;
 
 use super::rollout::{self, goes_on};
+use super::source::{self, GitPlace};
 
 /// So many of the last lines of a build that failed are shown.
 const LAST_LINES: usize = 20;
 /// The step of a line of a build's log that tells how far the push is.
 const PUSH: &str = "push";
-/// The longest name of an app.
-const MOST_NAME: usize = 30;
 
-/// Deploy a folder or an image, and wait until it is live
+/// Deploy a folder, a Git repository, a template or an image, and wait until it is live
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeployArgs {
     /// The folder with the source [default: the present folder]
@@ -35,34 +36,33 @@ pub(crate) struct DeployArgs {
     #[arg(long, value_name = "APP")]
     app: Option<AppName>,
     /// Deploy this image instead of building a source; a PATH is then only read for its coracle.toml
-    #[arg(long, value_name = "IMAGE", conflicts_with = "git")]
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["git", "template"])]
     image: Option<ImageRef>,
-    /// Deploy from a Git repository: not in this version
-    #[arg(long, value_name = "URL#REF", hide = true)]
-    git: Option<String>,
+    /// Deploy from a Git repository: https://HOST/PATH, then #BRANCH or a tag or commit, then :FOLDER; user and password
+    /// come from CORACLE_GIT_USER and CORACLE_GIT_PASSWORD
+    #[arg(long, value_name = "URL#REF", conflicts_with_all = ["path", "template"])]
+    git: Option<GitPlace>,
+    /// Deploy a template; `coracle templates` lists them
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "path")]
+    template: Option<TemplateName>,
     /// Return as soon as the platform has taken it
     #[arg(long)]
     no_wait: bool,
 }
 
 pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
-    if args.git.is_some() {
-        return Err(
-            CliError::usage("--git: deploying from Git is not in this version")
-                .hint("clone the repository and deploy its folder"),
-        );
-    }
     let client = context.client()?;
     let mut progress = context.printer.progress("preparing");
     let (app, number) = match &args.image {
         Some(image) => from_image(&args, image, context, &client, &mut progress).await?,
         None => {
-            let path = args.path.clone().unwrap_or_else(|| PathBuf::from("."));
-            let app = match args.app.clone() {
-                Some(app) => app,
-                None => app_of_folder(&path)?,
+            let (app, build) = match wanted_source(&args) {
+                Some(new) => {
+                    let wanted = args.app.clone();
+                    source::build(&new, wanted, context, &client, &mut progress).await?
+                }
+                None => from_folder(&args, context, &client, &mut progress).await?,
             };
-            let build = upload(&path, &app, context, &client, &mut progress).await?;
             if args.no_wait {
                 progress.end();
                 return tell_name(context, &build, &build.metadata.name);
@@ -92,6 +92,30 @@ pub(crate) async fn run(args: DeployArgs, context: &Context) -> Result {
         .printer
         .note(&format!("release {number} of {app} is live"))?;
     tell_url(context, &client, &app).await
+}
+
+/// The source that the platform is to fetch, if it is one.
+fn wanted_source(args: &DeployArgs) -> Option<NewSource> {
+    match (&args.git, &args.template) {
+        (Some(place), _) => Some(place.source()),
+        (None, Some(template)) => Some(NewSource::Template(template.clone())),
+        (None, None) => None,
+    }
+}
+
+async fn from_folder(
+    args: &DeployArgs,
+    context: &Context,
+    client: &Client,
+    progress: &mut Progress,
+) -> Result<(AppName, Build)> {
+    let path = args.path.clone().unwrap_or_else(|| PathBuf::from("."));
+    let app = match args.app.clone() {
+        Some(app) => app,
+        None => app_of_folder(&path)?,
+    };
+    let build = upload(&path, &app, context, client, progress).await?;
+    Ok((app, build))
 }
 
 /// The app's URL, on a line of its own.
@@ -316,17 +340,7 @@ fn app_of_image(image: &ImageRef) -> Result<AppName> {
 
 /// A valid name made of one that may not be.
 fn named_after(name: &str, what: &str) -> Result<AppName> {
-    let mut made = String::new();
-    for c in name.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_lowercase() || (c.is_ascii_digit() && !made.is_empty()) {
-            made.push(c);
-        } else if !made.is_empty() && !made.ends_with('-') {
-            made.push('-');
-        }
-    }
-    made.truncate(MOST_NAME);
-    let made = made.trim_end_matches('-');
-    AppName::new(made).map_err(|_told_better| {
+    AppName::suggested(name).ok_or_else(|| {
         let shown = coracle_model::name::shown(name);
         CliError::usage(format!("the {what}'s name {shown} makes no app name"))
             .hint("name the app with --app")
