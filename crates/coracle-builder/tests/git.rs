@@ -36,6 +36,11 @@ impl Place {
         Repository::new(&self.root(), name)
     }
 
+    /// Makes a link in the repository `app`, which the next commit has.
+    fn link(&self, path: &str, target: &str) {
+        std::os::unix::fs::symlink(target, self.root().join("app.git").join(path)).unwrap();
+    }
+
     fn server(&self, manners: Manners) -> GitServer {
         std::fs::create_dir_all(self.root()).unwrap();
         GitServer::start(&self.root(), manners)
@@ -141,8 +146,8 @@ async fn attributes_filters_and_hooks_do_nothing() {
         .write("secret", b"kept\n")
         .write(".git-hooks/post-checkout", touch.as_bytes())
         .write(".gitmodules", b"[submodule \"x\"]\n\tpath = x\n\turl = ext::sh -c 'touch /tmp/x'\n")
-        .write("-rf", b"--upload-pack=x\n")
-        .link("inside", "Dockerfile");
+        .write("-rf", b"--upload-pack=x\n");
+    place.link("inside", "Dockerfile");
     repository.commit("--upload-pack=touch");
     let gitlink = format!("160000,{},x", "1".repeat(40));
     repository.git(&["update-index", "--add", "--cacheinfo", &gitlink]);
@@ -174,9 +179,8 @@ async fn a_link_that_leads_out_is_refused() {
     for target in ["/etc/passwd", "../../outside", "a/../../x"] {
         let place = Place::new();
         let repository = place.repository("app");
-        repository
-            .write("Dockerfile", b"FROM scratch\n")
-            .link("out", target);
+        repository.write("Dockerfile", b"FROM scratch\n");
+        place.link("out", target);
         repository.commit("link");
         let server = place.server(Manners::default());
         fetch(place.request(&server.url("app.git"))).await.unwrap();

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests and what they stand on")]
 
+#[path = "../../../coracle-builder/tests/fixture/git_server.rs"]
+mod git_server;
+
 mod builds;
 mod crashes;
 mod memory;
@@ -11,6 +14,7 @@ mod pod_actions;
 mod pods;
 mod registry_access;
 mod rollouts;
+mod sources;
 mod stop;
 mod sweeps;
 mod usage;

@@ -38,6 +38,7 @@ pub(crate) struct Platform {
     pub(crate) world: SimWorld,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) options: Options,
+    pub(crate) limits: Limits,
     pub(crate) tags: Arc<Tags>,
     dir: tempfile::TempDir,
     clock: Clock,
@@ -140,6 +141,7 @@ impl Platform {
                 clock,
                 ..Options::default()
             },
+            limits: Limits::default(),
             tags: Arc::default(),
             dir: tempfile::tempdir().unwrap(),
             clock,
@@ -175,7 +177,7 @@ impl Platform {
                 user: "platform".to_owned(),
                 password: Secret::new("secret"),
             },
-            limits: Limits::default(),
+            limits: self.limits,
         };
         let vault = Vault::open(&self.dir.path().join("keys/secret.key")).unwrap();
         let control = Control::open(store.clone(), engine.clone(), vault, settings, &supervisor)
@@ -386,7 +388,7 @@ impl Life {
 }
 
 /// A plain tar.
-fn archive(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn archive(files: &[(&str, &str)]) -> Vec<u8> {
     let mut out = Vec::new();
     for (name, text) in files {
         let mut header = [0_u8; 512];
