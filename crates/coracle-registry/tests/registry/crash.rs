@@ -311,12 +311,19 @@ async fn damaged_content_is_mended_by_the_next_push() {
 
 /// A store that takes so many writes and then fails every one, as if the process had been killed there.
 #[derive(Debug)]
-struct Dying {
+pub(crate) struct Dying {
     inner: Arc<InMemory>,
     left: AtomicUsize,
 }
 
 impl Dying {
+    pub(crate) fn after(inner: Arc<InMemory>, writes: usize) -> Self {
+        Self {
+            inner,
+            left: AtomicUsize::new(writes),
+        }
+    }
+
     fn write(&self) -> Result<()> {
         let took = self
             .left
@@ -422,10 +429,7 @@ async fn killed_at_every_write_of_the_store() {
                 Limits::default(),
             )
         };
-        let dying = on(Arc::new(Dying {
-            inner: Arc::clone(&inner),
-            left: AtomicUsize::new(writes),
-        }));
+        let dying = on(Arc::new(Dying::after(Arc::clone(&inner), writes)));
         let healthy = on(Arc::clone(&inner) as Arc<dyn ObjectStore>);
         let mut h = Harness {
             folder: tempfile::tempdir().unwrap(),

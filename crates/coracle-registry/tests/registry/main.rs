@@ -5,6 +5,10 @@ mod access;
 #[cfg(test)]
 mod blobs;
 #[cfg(test)]
+mod collect;
+#[cfg(test)]
+mod collect_beside;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod disk_full;
