@@ -116,7 +116,7 @@ export function registryHost(reference: string | undefined, fallback: string): s
 }
 
 /** What uses an image, in words. */
-export function useWords(use: ImageUse): string {
+export function wordsOfUse(use: ImageUse): string {
   const what =
     use.release != null
       ? `Release v${use.release}`

@@ -109,3 +109,26 @@ export function specOf(draft: SettingsDraft): SettingsSpec {
     session_days: orNull(draft.sessionDays),
   };
 }
+
+const PARTS: readonly (readonly [string, (spec: SettingsSpec) => unknown])[] = [
+  ['domain', (spec) => spec.domain ?? null],
+  [
+    'registries',
+    (spec) => (spec.registries ?? []).map(({ host, username, password }) => [host, username, password ?? null]),
+  ],
+  [
+    'what new apps get',
+    ({ defaults }) => [
+      defaults?.replicas ?? null,
+      defaults?.cpu == null ? null : Number(defaults.cpu),
+      defaults?.memory || null,
+    ],
+  ],
+  ['what is kept', ({ retention }) => [retention?.builds ?? null, retention?.releases ?? null]],
+  ['sessions', (spec) => spec.session_days ?? null],
+];
+
+/** What of two settings is not the same, in words. */
+export function changedParts(before: SettingsSpec, after: SettingsSpec): string[] {
+  return PARTS.filter(([, of]) => JSON.stringify(of(before)) !== JSON.stringify(of(after))).map(([words]) => words);
+}

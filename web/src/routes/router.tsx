@@ -167,7 +167,7 @@ const node = createRoute({
 const builds = createRoute({
   getParentRoute: () => inside,
   path: '/builds',
-  validateSearch: search.list,
+  validateSearch: search.builds,
   component: lazyRouteComponent(() => import('../pages/builds')),
 });
 const images = createRoute({

@@ -28,6 +28,7 @@ export const login = (raw: Raw): { next?: string } => {
 };
 export const create = pick('project', 'from', 'app');
 export const list = pick('project', 'q', 'order');
+export const builds = pick('project', 'q', 'order', 'phase');
 export const pods = pick('project', 'q', 'order', 'phase', 'node', 'app', 'create');
 export const pod = pick('tab');
 export const releases = pick('release', 'against');

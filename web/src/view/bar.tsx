@@ -35,12 +35,14 @@ export function Bar({ label, used, capacity, format }: BarProps) {
           {percent !== null && ` · ${Math.round(percent)} %`}
         </Text>
       </Group>
-      <Progress
-        value={percent ?? 0}
-        {...(color === undefined ? {} : { color })}
-        size="md"
-        aria-label={`${label}: ${words}`}
-      />
+      {capacity !== null && (
+        <Progress
+          value={percent ?? 0}
+          {...(color === undefined ? {} : { color })}
+          size="md"
+          aria-label={`${label}: ${words}`}
+        />
+      )}
     </Stack>
   );
 }
