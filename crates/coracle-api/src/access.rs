@@ -257,6 +257,7 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
     ),
     (GET, "/api/v1/nodes/{node}/usage", Platform(Viewer)),
     (GET, "/api/v1/system/usage", Platform(Viewer)),
+    (GET, "/api/v1/usage", SignedIn),
     (GET, "/api/v1/pods", SignedIn),
     (GET, "/api/v1/nodes", Platform(Viewer)),
     (GET, "/api/v1/nodes/{node}", Platform(Viewer)),

@@ -113,6 +113,7 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(usage::of_pod))
         .routes(routes!(usage::of_node))
         .routes(routes!(usage::of_platform))
+        .routes(routes!(usage::now))
         .routes(routes!(export::read))
 }
 

@@ -7,11 +7,13 @@ use chrono::{DateTime, Utc};
 use coracle_control::usage::{Past, UsageHistory};
 use coracle_model::name::{AppName, PodName, ProjectName};
 use coracle_model::problem::{Code, Problem};
-use coracle_model::usage::{Usage, UsageRange};
+use coracle_model::usage::{Usage, UsageRange, UsageSample};
+use coracle_model::user::ProjectScope;
 use coracle_model::workload::PodId;
 use serde::Deserialize;
 
-use crate::error::ApiResult;
+use crate::caller::Caller;
+use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Path, Query};
 use crate::state::ApiState;
 
@@ -22,6 +24,7 @@ use crate::state::ApiState;
 pub(crate) struct UsageQuery {
     /// How much of it: an hour with a value for every 15 s, or 6 or 24 hours with one for every five minutes.
     #[serde(default)]
+    #[param(inline)]
     range: UsageRange,
 }
 
@@ -33,6 +36,16 @@ impl UsageQuery {
             since,
         }
     }
+}
+
+/// Of which project.
+#[derive(Clone, Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SampleQuery {
+    /// Of this one only; of all that the caller may see, and of the nodes, when absent.
+    #[serde(default)]
+    project: Option<ProjectName>,
 }
 
 /// What was used, where it is known.
@@ -100,4 +113,63 @@ pub(crate) async fn of_platform(
     Query(query): Query<UsageQuery>,
 ) -> ApiResult<Json<Usage>> {
     Ok(Json(history(&state)?.of_platform(query.past(None))))
+}
+
+/// What everything that the caller may see uses now, as it was sampled last: nothing where nothing runs.
+#[utoipa::path(get, path = "/api/v1/usage", tag = "platform", params(SampleQuery),
+    responses((status = 200, body = UsageSample), (status = "default", body = Problem)))]
+pub(crate) async fn now(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Query(query): Query<SampleQuery>,
+) -> ApiResult<Json<UsageSample>> {
+    if let Some(project) = &query.project {
+        if !caller.sees(project) {
+            let detail = format!("there is no project {project}");
+            return Err(ApiError::new(Code::NotFound, detail));
+        }
+        state.control.project(project).await?;
+    }
+    let latest = history(&state)?.samples().borrow().clone();
+    let only = query.project.as_ref();
+    let sees = |project: &ProjectName| caller.sees(project) && only.is_none_or(|o| o == project);
+    let nodes = match (only, caller.scope()) {
+        (None, ProjectScope::All) => Nodes::Shown,
+        _ => Nodes::Hidden,
+    };
+    Ok(Json(match latest {
+        Some(sample) => seen(&sample, sees, nodes),
+        None => UsageSample {
+            at: Utc::now(),
+            pods: Vec::new(),
+            apps: Vec::new(),
+            nodes: Vec::new(),
+        },
+    }))
+}
+
+/// As much of a sample as somebody sees: of which projects, and whether of the nodes.
+pub(crate) fn seen(
+    sample: &UsageSample,
+    sees: impl Fn(&ProjectName) -> bool,
+    nodes: Nodes,
+) -> UsageSample {
+    let pods = sample.pods.iter().filter(|pod| sees(&pod.project));
+    let apps = sample.apps.iter().filter(|app| sees(&app.project));
+    UsageSample {
+        at: sample.at,
+        pods: pods.cloned().collect(),
+        apps: apps.cloned().collect(),
+        nodes: match nodes {
+            Nodes::Shown => sample.nodes.clone(),
+            Nodes::Hidden => Vec::new(),
+        },
+    }
+}
+
+/// Are nodes seen?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nodes {
+    Shown,
+    Hidden,
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`client`], [`error`], [`page`] | requests and answers in general |
 //! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`source`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
+//! | [`usage`] | what is used, and was |
 //! | [`logs`], [`events`], [`exec`], [`connect`] | streams |
 //! | [`export`], [`import`] | from one platform to another |
 //! | [`wait`] | until a build or a release has come to its end |
@@ -33,6 +34,7 @@ pub mod source;
 mod sse;
 pub mod system;
 pub mod token;
+pub mod usage;
 pub mod user;
 pub mod volume;
 pub mod wait;

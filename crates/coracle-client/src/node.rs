@@ -13,7 +13,7 @@ struct NewDrain {
 }
 
 /// The path of a node. Its name comes from a person or the engine: what a path cannot have in it is escaped.
-fn path(node: &str) -> String {
+pub(crate) fn path(node: &str) -> String {
     let mut path = "/nodes/".to_owned();
     for byte in node.bytes() {
         match byte {

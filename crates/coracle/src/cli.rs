@@ -5,8 +5,8 @@ use coracle_model::name::ProjectName;
 
 use crate::commands::{
     apps, builds, completions, deploy, doctor, domains, down, env, exec, export, fetch_source,
-    forward, images, import, logs, nodes, open, pods, projects, ps, releases, scale, session,
-    templates, tokens, up, users, volumes,
+    forward, images, import, logs, nodes, open, pods, projects, promote, ps, releases, scale,
+    session, templates, tokens, top, up, users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -61,11 +61,13 @@ enum Verb {
     Apps(apps::AppsArgs),
     Releases(releases::ReleasesArgs),
     Rollback(releases::RollbackArgs),
+    Promote(promote::PromoteArgs),
     Scale(scale::ScaleArgs),
     Env(env::EnvArgs),
     Domains(domains::DomainsArgs),
     Logs(logs::LogsArgs),
     Ps(ps::PsArgs),
+    Top(top::TopArgs),
     Exec(exec::ExecArgs),
     Run(exec::RunArgs),
     #[command(visible_alias = "port-forward")]
@@ -125,11 +127,13 @@ impl Verb {
             Self::Apps(args) => apps::run(args, context).await,
             Self::Releases(args) => releases::list(args, context).await,
             Self::Rollback(args) => Box::pin(releases::roll_back(args, context)).await,
+            Self::Promote(args) => Box::pin(promote::run(args, context)).await,
             Self::Scale(args) => Box::pin(scale::run(args, context)).await,
             Self::Env(args) => Box::pin(env::run(args, context)).await,
             Self::Domains(args) => domains::run(args, context).await,
             Self::Logs(args) => logs::run(args, context).await,
             Self::Ps(args) => ps::run(args, context).await,
+            Self::Top(args) => top::run(args, context).await,
             Self::Exec(args) => Box::pin(exec::exec(args, context)).await,
             Self::Run(args) => Box::pin(exec::run(args, context)).await,
             Self::Forward(args) => Box::pin(forward::run(args, context)).await,

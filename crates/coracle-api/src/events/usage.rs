@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::filter::{Audience, Filter};
 use super::follower::{Follower, Gone};
+use crate::usage::{Nodes, seen};
 
 /// The word for it among the kinds. It is no kind of object.
 pub(super) const WORD: &str = "Usage";
@@ -29,25 +30,21 @@ pub(super) async fn next(samples: &mut Option<watch::Receiver<LatestSample>>) ->
 }
 
 /// As much of a sample as a follower may see.
-fn seen(filter: &Filter, sample: &UsageSample) -> UsageSample {
+fn part(filter: &Filter, sample: &UsageSample) -> UsageSample {
     let sees = |project: &ProjectName| filter.reaches(&Audience::Project(project.clone()));
-    let all = filter.reaches(&Audience::Platform(Role::Viewer));
-    let pods = sample.pods.iter().filter(|pod| sees(&pod.project));
-    let apps = sample.apps.iter().filter(|app| sees(&app.project));
-    let nodes = sample.nodes.iter().filter(|_| all);
-    UsageSample {
-        at: sample.at,
-        pods: pods.cloned().collect(),
-        apps: apps.cloned().collect(),
-        nodes: nodes.cloned().collect(),
-    }
+    let nodes = if filter.reaches(&Audience::Platform(Role::Viewer)) {
+        Nodes::Shown
+    } else {
+        Nodes::Hidden
+    };
+    seen(sample, sees, nodes)
 }
 
 impl Follower {
     /// Tells of a sample. Like pods and nodes it has no revision.
     pub(super) async fn sample(&self, sample: &UsageSample) -> Result<(), Gone> {
         let event = Event::default().event("usage");
-        match event.json_data(seen(&self.filter, sample)) {
+        match event.json_data(part(&self.filter, sample)) {
             Ok(event) => self.send(event).await,
             Err(error) => {
                 tracing::error!(%error, "a sample could not be written");

@@ -29,6 +29,7 @@ fn need(method: &str, path: &str) -> Need {
         "/metrics" | "/api/v1/system" | "/api/v1/nodes" | "/api/v1/nodes/{node}" => {
             Everywhere(Role::Viewer)
         }
+        "/api/v1/system/usage" | "/api/v1/nodes/{node}/usage" => Everywhere(Role::Viewer),
         path if path.starts_with("/api/v1/nodes/{node}/") => Everywhere(Role::Admin),
         "/api/v1/export" | "/api/v1/import" => Everywhere(Role::Admin),
         "/api/v1/projects" if !look => Everywhere(Role::Admin),
@@ -97,6 +98,7 @@ fn filled(path: &str) -> String {
         ("{node}", "node-a"),
         ("{repository}", "one/hello"),
         ("{host}", "shop.example.com"),
+        ("{source}", "00000000000000000000000000000000"),
         ("{gateway}", "g1"),
     ]
     .iter()

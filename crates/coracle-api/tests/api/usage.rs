@@ -224,6 +224,28 @@ async fn samples_are_told_to_who_asks_for_them_and_of_what_they_see() {
 }
 
 #[tokio::test]
+async fn what_is_used_now_is_told_of_what_one_sees() {
+    let (platform, admin) = two_projects().await;
+    let nothing = admin.get("usage").await.ok(200);
+    assert!(names(&nothing, "pods").is_empty() && nothing["at"].is_string());
+    sample(&platform).await;
+    let all = admin.get("usage").await.ok(200);
+    assert_eq!(names(&all, "pods"), ["bank/box", "shop/box"]);
+    assert_eq!(names(&all, "nodes"), ["node-a"]);
+    let dan = platform.user("dan", Role::Viewer, only(&["shop"])).await;
+    for (caller, path) in [(&dan, "usage"), (&admin, "usage?project=shop")] {
+        let part = caller.get(path).await.ok(200);
+        assert_eq!(names(&part, "pods"), ["shop/box"], "{path}");
+        assert_eq!(names(&part, "apps"), ["shop/till"], "{path}");
+        assert!(names(&part, "nodes").is_empty(), "{path}");
+    }
+    for (caller, project) in [(&dan, "bank"), (&admin, "never")] {
+        let path = format!("usage?project={project}");
+        caller.get(&path).await.problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_lead_says_so() {
     let (platform, admin) = two_projects().await;
     sample(&platform).await;
@@ -233,6 +255,7 @@ async fn who_does_not_lead_says_so() {
         "projects/shop/pods/box/usage",
         "nodes/node-a/usage",
         "system/usage",
+        "usage",
         "events?kinds=Usage",
     ] {
         admin.get(path).await.problem(503, "not_leader");
