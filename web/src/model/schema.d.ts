@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What there is here. */
+        /** The dashboard. Every other path that is not the API's is one of its files or pages. */
         get: operations["get"];
         put?: never;
         post?: never;
@@ -46,8 +46,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Follow changes of what the caller may see. Of `Event` only what happens from now on is told, and of `Volume` and
+         * Follow changes of what the caller may see.
+         * @description Of `Event` only what happens from now on is told, and of `Volume` and
          *     `Image` only the name of what was changed: `{"kind", "metadata": {"name", "project"}}`.
+         *
+         *     With `Usage` among `kinds`, and not otherwise, `usage` tells of what everything uses, a `UsageSample`: the newest one at
+         *     once, and each that comes. A control plane that does not lead has none, and refuses a request for nothing else.
          */
         get: operations["get_events"];
         put?: never;
@@ -79,6 +83,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/image": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An image: its layers, its history, and who relies on it. */
+        get: operations["get_image"];
+        put?: never;
+        post?: never;
+        /** Delete a tag, or an image with its tags. Refused where a release or a pod needs it. */
+        delete: operations["delete_image"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/images": {
         parameters: {
             query?: never;
@@ -103,7 +125,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The tags of a repository. */
+        /** The tags of a repository, and then its images without one. */
         get: operations["get_images_repository"];
         put?: never;
         post?: never;
@@ -217,6 +239,23 @@ export interface paths {
         put?: never;
         /** Let a node get new pods again. A drain of it ends. */
         post: operations["post_nodes_node_uncordon"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{node}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a node used: all that runs on it. */
+        get: operations["get_nodes_node_usage"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -341,7 +380,7 @@ export interface paths {
         /** The builds of an app, the oldest first. */
         get: operations["get_projects_project_apps_app_builds"];
         put?: never;
-        /** Upload source as a tar, compressed with gzip or zstd or not at all, and build it. */
+        /** Upload source as a tar, compressed with gzip or zstd or not at all, and build it; or build a source that is there. */
         post: operations["post_projects_project_apps_app_builds"];
         delete?: never;
         options?: never;
@@ -480,7 +519,7 @@ export interface paths {
         /** The releases of an app, the oldest first. */
         get: operations["get_projects_project_apps_app_releases"];
         put?: never;
-        /** Release an image, or an earlier release again. */
+        /** Release an image, an earlier release again, or a release of another app. */
         post: operations["post_projects_project_apps_app_releases"];
         delete?: never;
         options?: never;
@@ -536,6 +575,23 @@ export interface paths {
         get: operations["get_projects_project_apps_app_scale"];
         /** Change how many pods processes have. */
         put: operations["put_projects_project_apps_app_scale"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/apps/{app}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What an app used: its pods together, and what was asked of it. */
+        get: operations["get_projects_project_apps_app_usage"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -685,6 +741,62 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/pods/{pod}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a pod used. */
+        get: operations["get_projects_project_pods_pod_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The sources of a project. One that is not used for an hour goes. */
+        get: operations["get_projects_project_sources"];
+        put?: never;
+        /**
+         * Make a source: upload a tar, compressed with gzip or zstd or not at all, or name a repository or a template. It is
+         *     fetched and looked through; what was found is in its status.
+         */
+        post: operations["post_projects_project_sources"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/projects/{project}/sources/{source}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A source. */
+        get: operations["get_projects_project_sources_source"];
+        put?: never;
+        post?: never;
+        /** Remove a source. Builds of it go on. */
+        delete: operations["delete_projects_project_sources_source"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/volumes": {
         parameters: {
             query?: never;
@@ -714,6 +826,40 @@ export interface paths {
         post?: never;
         /** Delete a volume and its data. Refused while a pod uses it. */
         delete: operations["delete_projects_project_volumes_volume"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/registry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How much the registry holds, and how its collection is. */
+        get: operations["get_registry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/registry/collect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Collect what nothing needs. It happens once a day by itself. */
+        post: operations["post_registry_collect"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -755,6 +901,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/system/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the whole platform used: its nodes, and what was asked of all apps. */
+        get: operations["get_system_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/templates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The templates that come with the platform. */
+        get: operations["get_templates"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -785,6 +965,23 @@ export interface paths {
         post?: never;
         /** Delete a token. */
         delete: operations["delete_tokens_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What everything that the caller may see uses now, as it was sampled last: nothing where nothing runs. */
+        get: operations["get_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1174,6 +1371,58 @@ export interface components {
          * @enum {string}
          */
         AppPhase: "stopped" | "deploying" | "running" | "sleeping" | "failed";
+        /** @description What an app uses: the sum of its pods, and what its users ask of it. */
+        AppSample: {
+            /**
+             * Format: float
+             * @description Processors in use.
+             */
+            cpu?: number | null;
+            /**
+             * Format: float
+             * @description Those of them, in a second, that were answered with a status of 500 or more.
+             */
+            errors?: number | null;
+            /**
+             * Format: float
+             * @description Milliseconds to the first byte of half of the answers.
+             */
+            latency?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of memory in use without page cache.
+             */
+            memory?: number | null;
+            /**
+             * Format: int64
+             * @description The most bytes of memory of all its pods; null when one has no limit.
+             */
+            memory_limit?: number | null;
+            /** @description Its name. */
+            name: components["schemas"]["AppName"];
+            /**
+             * Format: float
+             * @description Bytes received in a second.
+             */
+            network_in?: number | null;
+            /**
+             * Format: float
+             * @description Bytes sent in a second.
+             */
+            network_out?: number | null;
+            /**
+             * Format: int32
+             * @description Pods that run.
+             */
+            pods: number;
+            /** @description Its project. */
+            project: components["schemas"]["ProjectName"];
+            /**
+             * Format: float
+             * @description Requests in a second.
+             */
+            requests?: number | null;
+        };
         /** @description What an app is asked to be, beside what its releases say. */
         AppSpec: {
             /**
@@ -1262,6 +1511,11 @@ export interface components {
              * @description Sum of the times to the first byte of the answer, in microseconds.
              */
             wait_micros: number;
+            /**
+             * @description How many of these times lie below each of [`wait_bounds`] and not below the one before; the last part is beyond all.
+             *     Parts at the end without any are left out; a gateway of a former version has none.
+             */
+            waits?: number[];
         };
         /** @description An API object. */
         Build: {
@@ -1275,6 +1529,8 @@ export interface components {
                 app: components["schemas"]["AppName"];
                 /** @description Set when somebody asked for its end. */
                 cancel?: components["schemas"]["Cancel"];
+                /** @description What is to be run otherwise than the source says. */
+                config?: components["schemas"]["RunChange"];
                 /** @description Who asked for it. */
                 created_by: string;
                 /**
@@ -1283,7 +1539,7 @@ export interface components {
                  */
                 number: number;
                 /** @description What it is made from. */
-                source: components["schemas"]["Source"];
+                source: components["schemas"]["BuildSource"];
             };
             /** @description What the platform made of a build. */
             status: {
@@ -1329,6 +1585,8 @@ export interface components {
                     app: components["schemas"]["AppName"];
                     /** @description Set when somebody asked for its end. */
                     cancel?: components["schemas"]["Cancel"];
+                    /** @description What is to be run otherwise than the source says. */
+                    config?: components["schemas"]["RunChange"];
                     /** @description Who asked for it. */
                     created_by: string;
                     /**
@@ -1337,7 +1595,7 @@ export interface components {
                      */
                     number: number;
                     /** @description What it is made from. */
-                    source: components["schemas"]["Source"];
+                    source: components["schemas"]["BuildSource"];
                 };
                 /** @description What the platform made of a build. */
                 status: {
@@ -1377,12 +1635,41 @@ export interface components {
          * @enum {string}
          */
         BuildPhase: "queued" | "running" | "succeeded" | "failed" | "cancelled";
+        /** @description What a build is made from. */
+        BuildSource: {
+            /**
+             * Format: int64
+             * @description Compressed size in bytes.
+             */
+            bytes: number;
+            /** @description Names the file under the data directory; made by the platform. */
+            id: string;
+            /** @enum {string} */
+            type: "upload";
+        } | (components["schemas"]["GitSource"] & {
+            /** @enum {string} */
+            type: "git";
+        }) | {
+            /**
+             * Format: int64
+             * @description Compressed size in bytes.
+             */
+            bytes: number;
+            /** @description Names the file under the data directory; made by the platform. */
+            id: string;
+            /** @description Its name. */
+            template: components["schemas"]["TemplateName"];
+            /** @enum {string} */
+            type: "template";
+        };
         /** @description What is to be built. */
         BuildSpec: {
             /** @description Its app. */
             app: components["schemas"]["AppName"];
             /** @description Set when somebody asked for its end. */
             cancel?: components["schemas"]["Cancel"];
+            /** @description What is to be run otherwise than the source says. */
+            config?: components["schemas"]["RunChange"];
             /** @description Who asked for it. */
             created_by: string;
             /**
@@ -1391,7 +1678,7 @@ export interface components {
              */
             number: number;
             /** @description What it is made from. */
-            source: components["schemas"]["Source"];
+            source: components["schemas"]["BuildSource"];
         };
         /** @description What the platform made of a build. */
         BuildStatus: {
@@ -1437,8 +1724,64 @@ export interface components {
          * @enum {string}
          */
         Code: "invalid_field" | "invalid_request" | "unknown_field" | "invalid_manifest" | "invalid_source" | "unauthenticated" | "forbidden" | "not_found" | "method_not_allowed" | "unsupported_media_type" | "already_exists" | "stale_revision" | "conflict" | "domain_taken" | "too_large" | "rate_limited" | "disk_full" | "engine_unavailable" | "engine_failed" | "port_unreachable" | "idle" | "store_unavailable" | "not_leader" | "unsupported" | "internal";
+        /**
+         * @description Where a collection stands.
+         * @enum {string}
+         */
+        CollectionPhase: "idle" | "running" | "failed";
+        /** @description How the collection is. */
+        CollectionStatus: {
+            /**
+             * Format: date-time
+             * @description When the last one ended, well or not.
+             * @default null
+             */
+            finished: string | null;
+            /**
+             * Format: int64
+             * @description Bytes that the last one freed.
+             * @default 0
+             */
+            freed_bytes: number;
+            /**
+             * Format: int64
+             * @description Images that the last one removed: nothing needed them.
+             * @default 0
+             */
+            freed_images: number;
+            /**
+             * @description Where it stands.
+             * @default idle
+             */
+            phase: components["schemas"]["CollectionPhase"];
+            /**
+             * @description Why the last one failed, or what it left alone.
+             * @default null
+             */
+            reason: string | null;
+            /**
+             * Format: date-time
+             * @description When the last one began.
+             * @default null
+             */
+            started: string | null;
+        };
         /** @description A command, as a line for the image's shell or as words. */
         CommandLine: string | string[];
+        /** @description A commit. Whoever made it chose all of it but the id: it is text, and escaped wherever it is shown. */
+        Commit: {
+            /** @description Who wrote it, without the mail address. */
+            author: string;
+            /**
+             * Format: date-time
+             * @description When, as far as the author's clock goes.
+             */
+            date?: string | null;
+            /** @description 40 (or 64) hexadecimal digits. */
+            id: string;
+            /** @description The first line of its message. */
+            subject: string;
+        };
         /**
          * @description Is a condition so?
          * @enum {string}
@@ -1450,6 +1793,68 @@ export interface components {
          * @example 0.5
          */
         Cpu: number;
+        /** @description What was found in a source: what a build of it would make, and how it would be run. */
+        Detected: {
+            /** @default null */
+            app: components["schemas"]["AppName"] | null;
+            /**
+             * @description The Dockerfile, within the source.
+             * @default null
+             */
+            dockerfile: string | null;
+            /**
+             * @description Plain variables that the source sets. Those who may not change variables do not see them.
+             * @default {}
+             */
+            env: {
+                [key: string]: string;
+            };
+            /**
+             * @description The programming language, where it can be told.
+             * @default null
+             */
+            language: string | null;
+            /**
+             * Format: int32
+             * @description The port of `web` where the source says one: in `coracle.toml`, else as the Dockerfile's only `EXPOSE`.
+             * @default null
+             */
+            port: number | null;
+            /** @default null */
+            problem: components["schemas"]["SourceProblem"] | null;
+            /**
+             * @description What would be kept running.
+             * @default {}
+             */
+            processes: {
+                [key: string]: components["schemas"]["ProcessSpec"];
+            };
+            /** @default null */
+            release_command: components["schemas"]["CommandLine"] | null;
+            /**
+             * @description Volumes.
+             * @default []
+             */
+            volumes: components["schemas"]["VolumeMount"][];
+            /**
+             * @description What may surprise.
+             * @default []
+             */
+            warnings: string[];
+        };
+        /** @description A disk. */
+        DiskState: {
+            /**
+             * Format: int64
+             * @description Bytes that the platform may still use.
+             */
+            free: number;
+            /**
+             * Format: int64
+             * @description Its bytes.
+             */
+            total: number;
+        };
         /** @description What keeps a workload's pods on a node that is drained. */
         DrainBlock: {
             /** @description Its project. */
@@ -1636,6 +2041,33 @@ export interface components {
              */
             reported_seconds_ago: number;
         };
+        /** @description A place in a Git repository. */
+        GitOrigin: {
+            path?: components["schemas"]["SourcePath"] | null;
+            ref?: components["schemas"]["GitRef"] | null;
+            /** @description The repository, without credentials. */
+            url: components["schemas"]["GitUrl"];
+        };
+        /** @description A branch, a tag or a whole commit id. */
+        GitRef: string;
+        /** @description A commit of a Git repository, as it was fetched for a build. */
+        GitSource: {
+            /**
+             * Format: int64
+             * @description Compressed size in bytes.
+             */
+            bytes: number;
+            /** @description The commit. */
+            commit: components["schemas"]["Commit"];
+            /** @description Names the file under the data directory; made by the platform. */
+            id: string;
+            path?: components["schemas"]["SourcePath"] | null;
+            ref?: components["schemas"]["GitRef"] | null;
+            /** @description The repository, without credentials. */
+            url: components["schemas"]["GitUrl"];
+        };
+        /** @description The address of a Git repository: `http://` or `https://`, without credentials, query or fragment. */
+        GitUrl: string;
         /** @description How to tell whether a pod works: asked by the platform, not by tools inside the image. */
         Health: {
             /**
@@ -1667,29 +2099,155 @@ export interface components {
         };
         /** @description A DNS host name without a port, in lower case (RFC 1123). */
         Hostname: string;
+        /** @description An image. What its maker wrote (labels, history, commands, names of variables) is theirs: text of bounded length that nobody checked. */
+        ImageDetail: {
+            /** @description Of the image, or the first one of an index. */
+            architecture?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes to be pulled for all that is in it.
+             */
+            bytes: number;
+            /** @description Default arguments. */
+            cmd: string[];
+            /** @description When it was made, as whoever made it says. */
+            created?: string | null;
+            /** @description Of what was asked for: the index, when it is one. */
+            digest: string;
+            /** @description Program and first arguments. */
+            entrypoint: string[];
+            /** @description Names of the variables that it sets. Their values are not told. */
+            env: string[];
+            /** @description The steps that made it, the first first. */
+            history: components["schemas"]["ImageStep"][];
+            /** @description Labels. */
+            labels: {
+                [key: string]: string;
+            };
+            /** @description Its layers, the lowest first; of an index those of the first image. */
+            layers: components["schemas"]["ImageLayer"][];
+            /** @description Its kind. */
+            media_type: string;
+            /** @description Of the image, or the first one of an index. */
+            os?: string | null;
+            /** @description What it is made for. */
+            platforms: components["schemas"]["ImagePlatform"][];
+            /** @description Ports that it says it listens on, such as `8080/tcp`. */
+            ports: string[];
+            /** @description Where it is. */
+            repository: string;
+            /** @description Tags that mean it. */
+            tags: string[];
+            /** @description Who relies on it. */
+            used_by: components["schemas"]["ImageUse"][];
+            /** @description User and group. */
+            user?: string | null;
+            /** @description Paths that it says are volumes. */
+            volumes: string[];
+            /** @description Where it starts. */
+            workdir?: string | null;
+        };
+        /** @description A layer of an image. */
+        ImageLayer: {
+            /**
+             * Format: int64
+             * @description As it is stored.
+             */
+            bytes: number;
+            /** @description Of the layer as it is stored. */
+            digest: string;
+            /** @description What it is. */
+            media_type: string;
+        };
+        /** @description What an image is made for. */
+        ImagePlatform: {
+            /**
+             * Format: int64
+             * @description Bytes to be pulled for it.
+             */
+            bytes: number;
+            /** @description Of the image for it. */
+            digest: string;
+            /** @description Such as `linux/amd64`. */
+            platform: string;
+        };
         /**
          * @description A reference to a container image, as `docker pull` takes it: `[host[:port]/]path[:tag][@digest]`,
          *     or the id of a local image (`sha256:…`).
          */
         ImageRef: string;
-        /** @description A tag of a repository. */
+        /** @description A step of an image's history, as whoever built it wrote it down. */
+        ImageStep: {
+            /**
+             * Format: int64
+             * @description Bytes of the layer that it made.
+             */
+            bytes?: number | null;
+            /** @description A remark. */
+            comment?: string | null;
+            /** @description When. */
+            created?: string | null;
+            /** @description The instruction. */
+            created_by?: string | null;
+            /** @description Did it make no layer? */
+            empty_layer: boolean;
+        };
+        /** @description A tag of a repository, or an image that no tag means. */
         ImageTag: {
+            /**
+             * Format: int64
+             * @description Bytes to be pulled for it.
+             */
+            bytes: number;
+            /** @description When it was made, as whoever made it says; or else when it was pushed. */
+            created: string;
+            /** @description Of the image. */
+            digest: string;
+            /** @description What it is made for, such as `linux/amd64`. */
+            platforms: string[];
             /** @description What `docker pull` takes. */
             reference: string;
             /** @description The tag. */
-            tag: string;
+            tag?: string | null;
+            /** @description Who relies on it. */
+            used_by: components["schemas"]["ImageUse"][];
         };
         /** @description One page of a list. */
         ImageTagList: {
             /** @description The objects, by name. */
             items: {
+                /**
+                 * Format: int64
+                 * @description Bytes to be pulled for it.
+                 */
+                bytes: number;
+                /** @description When it was made, as whoever made it says; or else when it was pushed. */
+                created: string;
+                /** @description Of the image. */
+                digest: string;
+                /** @description What it is made for, such as `linux/amd64`. */
+                platforms: string[];
                 /** @description What `docker pull` takes. */
                 reference: string;
                 /** @description The tag. */
-                tag: string;
+                tag?: string | null;
+                /** @description Who relies on it. */
+                used_by: components["schemas"]["ImageUse"][];
             }[];
             /** @description Cursor of the next page (`?after=`); absent on the last. */
             next?: string | null;
+        };
+        /** @description Something that relies on an image. */
+        ImageUse: {
+            app?: components["schemas"]["AppName"] | null;
+            /** @description The build that made it, such as `b3`. */
+            build?: string | null;
+            /** @description How much would break without it. */
+            live: components["schemas"]["Live"];
+            pod?: components["schemas"]["PodName"] | null;
+            /** @description Its project. */
+            project: components["schemas"]["ProjectName"];
+            release?: components["schemas"]["ReleaseNumber"] | null;
         };
         /** @description A thing of an export. */
         ImportItem: {
@@ -1797,6 +2355,11 @@ export interface components {
          * @enum {string}
          */
         Kind: "Project" | "App" | "Build" | "Release" | "Pod" | "Node" | "User" | "Token" | "Domain" | "Event" | "Volume" | "Source" | "Image" | "Registry" | "Settings";
+        /**
+         * @description How much something relies on an image.
+         * @enum {string}
+         */
+        Live: "no" | "earlier" | "deploying" | "live";
         /** @description Who wants to log in. */
         Login: {
             /** @description The password. */
@@ -1832,6 +2395,18 @@ export interface components {
             /** @description Never used twice, not even for an object of the same name after a deletion. */
             uid?: string;
         };
+        /**
+         * @description What is measured.
+         * @enum {string}
+         */
+        Metric: "cpu" | "memory" | "network_in" | "network_out" | "requests" | "errors" | "latency" | "disk" | "pods";
+        /** @description A build of a source that is there. */
+        NewBuild: {
+            /** @description What is to be run otherwise than the source says. */
+            config?: components["schemas"]["RunChange"];
+            /** @description The source. */
+            source: components["schemas"]["SourceId"];
+        };
         /** @description A one-off command. */
         NewCommand: {
             /** @description The program and its arguments; no shell. */
@@ -1843,18 +2418,34 @@ export interface components {
             /** @description What becomes of pods that cannot be replaced elsewhere first. */
             mode?: components["schemas"]["DrainMode"];
         };
+        /** @description A place in a repository, and who asks for it. */
+        NewGitSource: {
+            password?: components["schemas"]["Secret"] | null;
+            path?: components["schemas"]["SourcePath"] | null;
+            ref?: components["schemas"]["GitRef"] | null;
+            /** @description `https://…` or `http://…`, without credentials. */
+            url: components["schemas"]["GitUrl"];
+            /** @description The user name that the server wants, where a token is not enough. */
+            username?: string | null;
+        };
         /** @description A new password. */
         NewPassword: {
             current?: components["schemas"]["Secret"] | null;
             /** @description The new password. */
             password: components["schemas"]["Secret"];
         };
-        /** @description A release to be made: of an image, or of an earlier release. */
+        /** @description A release to be made: of an image, of an earlier release, or of another app's release. */
         NewRelease: {
             config?: components["schemas"]["RunConfig"] | null;
             image?: components["schemas"]["ImageRef"] | null;
+            promote?: components["schemas"]["Promote"] | null;
             /** @description The release to go back to, such as `v3`, or `previous`. */
             rollback?: string | null;
+        };
+        /** @description A source that the platform is to fetch: from a repository, or a template. */
+        NewSource: {
+            git?: components["schemas"]["NewGitSource"] | null;
+            template?: components["schemas"]["TemplateName"] | null;
         };
         /** @description A token to be made. */
         NewToken: {
@@ -2207,6 +2798,56 @@ export interface components {
              */
             pods: number | null;
         };
+        /** @description What a node uses, all that runs on it. */
+        NodeSample: {
+            /**
+             * Format: float
+             * @description Processors in use.
+             */
+            cpu?: number | null;
+            /**
+             * Format: double
+             * @description Processors that it has.
+             */
+            cpu_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of disk in use.
+             */
+            disk?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of disk that it has.
+             */
+            disk_limit?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of memory in use.
+             */
+            memory?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of memory that it has.
+             */
+            memory_limit?: number | null;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: float
+             * @description Bytes received in a second.
+             */
+            network_in?: number | null;
+            /**
+             * Format: float
+             * @description Bytes sent in a second.
+             */
+            network_out?: number | null;
+            /**
+             * Format: int32
+             * @description The platform's pods that run on it.
+             */
+            pods: number;
+        };
         /** @description What a node is asked to be. */
         NodeSpec: {
             /** @default null */
@@ -2335,6 +2976,15 @@ export interface components {
             /** @enum {string} */
             from: "config";
             /** @description The release whose image and processes it has. */
+            release: components["schemas"]["ReleaseNumber"];
+        } | {
+            /** @description That app. */
+            app: components["schemas"]["AppName"];
+            /** @enum {string} */
+            from: "promotion";
+            /** @description The project of that app. */
+            project: components["schemas"]["ProjectName"];
+            /** @description Its release. */
             release: components["schemas"]["ReleaseNumber"];
         };
         /** @description An image that cannot change. */
@@ -2530,6 +3180,39 @@ export interface components {
          * @enum {string}
          */
         PodPhase: "pending" | "starting" | "ready" | "unready" | "stopping" | "exited" | "failed";
+        /** @description What a pod uses. */
+        PodSample: {
+            app?: components["schemas"]["AppName"] | null;
+            /**
+             * Format: float
+             * @description Processors in use.
+             */
+            cpu?: number | null;
+            /**
+             * Format: int64
+             * @description Bytes of memory in use without page cache.
+             */
+            memory?: number | null;
+            /**
+             * Format: int64
+             * @description The most bytes of memory.
+             */
+            memory_limit?: number | null;
+            /** @description Its name. */
+            name: components["schemas"]["PodName"];
+            /**
+             * Format: float
+             * @description Bytes received in a second.
+             */
+            network_in?: number | null;
+            /**
+             * Format: float
+             * @description Bytes sent in a second.
+             */
+            network_out?: number | null;
+            /** @description Its project. */
+            project: components["schemas"]["ProjectName"];
+        };
         /** @description What a pod is asked to be. A person can make a bare pod; the pods of an app are made by the platform. */
         PodSpec: {
             app?: components["schemas"]["AppName"] | null;
@@ -2667,6 +3350,27 @@ export interface components {
             title: string;
             /** @description Identifies the sort of problem; a URN made of the code. */
             type: string;
+        };
+        /** @description What of a process is to be otherwise. */
+        ProcessChange: {
+            /** @default null */
+            command: components["schemas"]["CommandLine"] | null;
+            /** @default null */
+            cpu: components["schemas"]["Cpu"] | null;
+            /** @default null */
+            memory: components["schemas"]["ByteSize"] | null;
+            /**
+             * Format: int32
+             * @description The port it listens on.
+             * @default null
+             */
+            port: number | null;
+            /**
+             * Format: int32
+             * @description How many pods.
+             * @default null
+             */
+            replicas: number | null;
         };
         /** @description A process of an app, such as `web`. */
         ProcessName: string;
@@ -2808,6 +3512,41 @@ export interface components {
              * @default 0
              */
             apps: number;
+        };
+        /** @description The release of another app that is to be released here. */
+        Promote: {
+            /** @description That app. */
+            app: components["schemas"]["AppName"];
+            project?: components["schemas"]["ProjectName"] | null;
+            /** @description Its release, such as `v3`; the live one when absent. */
+            release?: string | null;
+        };
+        /** @description How the registry is. */
+        RegistryState: {
+            /**
+             * Format: int64
+             * @description Pieces of content: layers, configurations and manifests.
+             */
+            blobs: number;
+            /**
+             * Format: int64
+             * @description Bytes of all that it holds, each piece counted once.
+             */
+            bytes: number;
+            /** @description How the collection is. */
+            collection: components["schemas"]["CollectionStatus"];
+            /** @description The disk that it is on. */
+            disk: components["schemas"]["DiskState"];
+            /**
+             * Format: int64
+             * @description Bytes that a collection would free now; absent while one goes on.
+             */
+            reclaimable_bytes?: number | null;
+            /**
+             * Format: int64
+             * @description Repositories with an image.
+             */
+            repositories: number;
         };
         /** @description An API object. */
         Release: {
@@ -3020,19 +3759,51 @@ export interface components {
         };
         /** @description A repository of the registry. */
         Repository: {
+            /**
+             * Format: int64
+             * @description Bytes of all that it has. Other repositories may have the same.
+             */
+            bytes?: number;
             /** @description Its name, such as `default/hello`. */
             name: string;
+            project?: components["schemas"]["ProjectName"] | null;
             /** @description What `docker pull` takes, without a tag. */
             reference: string;
+            /**
+             * Format: int64
+             * @description How many tags it has.
+             */
+            tags?: number;
+            /**
+             * Format: date-time
+             * @description When something was pushed last.
+             */
+            updated?: string | null;
         };
         /** @description One page of a list. */
         RepositoryList: {
             /** @description The objects, by name. */
             items: {
+                /**
+                 * Format: int64
+                 * @description Bytes of all that it has. Other repositories may have the same.
+                 */
+                bytes?: number;
                 /** @description Its name, such as `default/hello`. */
                 name: string;
+                project?: components["schemas"]["ProjectName"] | null;
                 /** @description What `docker pull` takes, without a tag. */
                 reference: string;
+                /**
+                 * Format: int64
+                 * @description How many tags it has.
+                 */
+                tags?: number;
+                /**
+                 * Format: date-time
+                 * @description When something was pushed last.
+                 */
+                updated?: string | null;
             }[];
             /** @description Cursor of the next page (`?after=`); absent on the last. */
             next?: string | null;
@@ -3047,6 +3818,23 @@ export interface components {
          * @enum {string}
          */
         Role: "viewer" | "developer" | "admin";
+        /** @description What is to be run otherwise than a source says. What is not named stays as it is. */
+        RunChange: {
+            /**
+             * @description Plain variables, beside those of the source.
+             * @default {}
+             */
+            env: {
+                [key: string]: string;
+            };
+            /**
+             * @description By process; one that the source does not have is added.
+             * @default {}
+             */
+            processes: {
+                [key: string]: components["schemas"]["ProcessChange"];
+            };
+        };
         /** @description What a source's manifest (or nothing) says about running it. */
         RunConfig: {
             /**
@@ -3124,17 +3912,204 @@ export interface components {
             /** @description The user's name. */
             user: components["schemas"]["UserName"];
         };
-        /** @description What a build is made from. */
+        /** @description An API object. */
         Source: {
+            /** @description What sort of object this is. */
+            kind: components["schemas"]["Kind"];
+            /** @description Who it is. */
+            metadata: components["schemas"]["Metadata"];
+            /** @description Where a source comes from. */
+            spec: {
+                /** @description Who asked for it. */
+                created_by: string;
+                /** @description Where from. */
+                origin: components["schemas"]["SourceOrigin"];
+            };
+            /** @description What the platform made of a source. */
+            status: {
+                /**
+                 * Format: int64
+                 * @description Bytes of all files in it.
+                 * @default 0
+                 */
+                bytes: number;
+                /** @default null */
+                commit: components["schemas"]["Commit"] | null;
+                /** @default null */
+                detected: components["schemas"]["Detected"] | null;
+                /**
+                 * Format: int64
+                 * @description Files and links in it.
+                 * @default 0
+                 */
+                files: number;
+                /**
+                 * Format: date-time
+                 * @description When it was fetched, or that failed.
+                 * @default null
+                 */
+                finished: string | null;
+                /**
+                 * @description Where it stands.
+                 * @default fetching
+                 */
+                phase: components["schemas"]["SourcePhase"];
+                /**
+                 * @description Why it failed, in plain words.
+                 * @default null
+                 */
+                reason: string | null;
+                /**
+                 * Format: date-time
+                 * @description When a build of it was last asked for. One that is not used for an hour goes.
+                 * @default null
+                 */
+                used: string | null;
+            };
+        };
+        /** @description A source's id: whoever does not know it cannot guess it. */
+        SourceId: string;
+        /** @description One page of a list. */
+        SourceList: {
+            /** @description The objects, by name. */
+            items: {
+                /** @description What sort of object this is. */
+                kind: components["schemas"]["Kind"];
+                /** @description Who it is. */
+                metadata: components["schemas"]["Metadata"];
+                /** @description Where a source comes from. */
+                spec: {
+                    /** @description Who asked for it. */
+                    created_by: string;
+                    /** @description Where from. */
+                    origin: components["schemas"]["SourceOrigin"];
+                };
+                /** @description What the platform made of a source. */
+                status: {
+                    /**
+                     * Format: int64
+                     * @description Bytes of all files in it.
+                     * @default 0
+                     */
+                    bytes: number;
+                    /** @default null */
+                    commit: components["schemas"]["Commit"] | null;
+                    /** @default null */
+                    detected: components["schemas"]["Detected"] | null;
+                    /**
+                     * Format: int64
+                     * @description Files and links in it.
+                     * @default 0
+                     */
+                    files: number;
+                    /**
+                     * Format: date-time
+                     * @description When it was fetched, or that failed.
+                     * @default null
+                     */
+                    finished: string | null;
+                    /**
+                     * @description Where it stands.
+                     * @default fetching
+                     */
+                    phase: components["schemas"]["SourcePhase"];
+                    /**
+                     * @description Why it failed, in plain words.
+                     * @default null
+                     */
+                    reason: string | null;
+                    /**
+                     * Format: date-time
+                     * @description When a build of it was last asked for. One that is not used for an hour goes.
+                     * @default null
+                     */
+                    used: string | null;
+                };
+            }[];
+            /** @description Cursor of the next page (`?after=`); absent on the last. */
+            next?: string | null;
+        };
+        /** @description Where a source comes from. */
+        SourceOrigin: {
             /**
              * Format: int64
-             * @description Compressed size in bytes.
+             * @description Its compressed size in bytes.
              */
             bytes: number;
-            /** @description Names the file under the data directory; made by the platform. */
-            id: string;
             /** @enum {string} */
             type: "upload";
+        } | (components["schemas"]["GitOrigin"] & {
+            /** @enum {string} */
+            type: "git";
+        }) | {
+            /** @description Its name. */
+            template: components["schemas"]["TemplateName"];
+            /** @enum {string} */
+            type: "template";
+        };
+        /** @description A folder within a source: names joined by `/`, none of them `.` or `..`. */
+        SourcePath: string;
+        /**
+         * @description Where a source stands.
+         * @enum {string}
+         */
+        SourcePhase: "fetching" | "ready" | "failed";
+        /** @description Why a source cannot be built. */
+        SourceProblem: {
+            /** @description For programs. */
+            code: components["schemas"]["Code"];
+            /** @description What is wrong. */
+            detail: string;
+            /** @description What to do about it. */
+            hint?: string | null;
+        };
+        /** @description Where a source comes from. */
+        SourceSpec: {
+            /** @description Who asked for it. */
+            created_by: string;
+            /** @description Where from. */
+            origin: components["schemas"]["SourceOrigin"];
+        };
+        /** @description What the platform made of a source. */
+        SourceStatus: {
+            /**
+             * Format: int64
+             * @description Bytes of all files in it.
+             * @default 0
+             */
+            bytes: number;
+            /** @default null */
+            commit: components["schemas"]["Commit"] | null;
+            /** @default null */
+            detected: components["schemas"]["Detected"] | null;
+            /**
+             * Format: int64
+             * @description Files and links in it.
+             * @default 0
+             */
+            files: number;
+            /**
+             * Format: date-time
+             * @description When it was fetched, or that failed.
+             * @default null
+             */
+            finished: string | null;
+            /**
+             * @description Where it stands.
+             * @default fetching
+             */
+            phase: components["schemas"]["SourcePhase"];
+            /**
+             * @description Why it failed, in plain words.
+             * @default null
+             */
+            reason: string | null;
+            /**
+             * Format: date-time
+             * @description When a build of it was last asked for. One that is not used for an hour goes.
+             * @default null
+             */
+            used: string | null;
         };
         /**
          * @description A length of time. Written `500ms`, `2s`, `10m`, `1h` or `7d`.
@@ -3173,6 +4148,53 @@ export interface components {
             /** @description Its version. */
             version: string;
         };
+        /** @description A template, as people choose among them. */
+        Template: {
+            /** @description What sort: `web`, `database`, `worker`. */
+            category: string;
+            /** @description What it is, in a sentence or two. */
+            description: string;
+            /**
+             * Format: int32
+             * @description Files in it.
+             */
+            files: number;
+            /** @description The name of a picture, such as `python`. */
+            icon: string;
+            /** @description Its name. */
+            name: components["schemas"]["TemplateName"];
+            /** @description Ports that it listens on. */
+            ports: number[];
+            /** @description What it is called. */
+            title: string;
+        };
+        /** @description One page of a list. */
+        TemplateList: {
+            /** @description The objects, by name. */
+            items: {
+                /** @description What sort: `web`, `database`, `worker`. */
+                category: string;
+                /** @description What it is, in a sentence or two. */
+                description: string;
+                /**
+                 * Format: int32
+                 * @description Files in it.
+                 */
+                files: number;
+                /** @description The name of a picture, such as `python`. */
+                icon: string;
+                /** @description Its name. */
+                name: components["schemas"]["TemplateName"];
+                /** @description Ports that it listens on. */
+                ports: number[];
+                /** @description What it is called. */
+                title: string;
+            }[];
+            /** @description Cursor of the next page (`?after=`); absent on the last. */
+            next?: string | null;
+        };
+        /** @description A template's name. */
+        TemplateName: string;
         /** @description The size of a terminal. */
         TerminalSize: {
             /**
@@ -3286,6 +4308,54 @@ export interface components {
              * @default null
              */
             last_used: string | null;
+        };
+        /**
+         * @description What values count.
+         * @enum {string}
+         */
+        Unit: "cores" | "bytes" | "bytes/s" | "requests/s" | "ms" | "count";
+        /** @description What something used over time. */
+        Usage: {
+            /**
+             * Format: date-time
+             * @description When the time begins that the first value of each series stands for.
+             */
+            from: string;
+            /** @description What was measured. All have as many values. */
+            series: components["schemas"]["UsageSeries"][];
+            /**
+             * Format: int32
+             * @description Seconds that each value stands for.
+             */
+            step_seconds: number;
+        };
+        /** @description What everything uses at one moment, as far as whoever looks may see it. */
+        UsageSample: {
+            /** @description Apps that have pods, or a route. */
+            apps: components["schemas"]["AppSample"][];
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description Nodes. */
+            nodes: components["schemas"]["NodeSample"][];
+            /** @description Pods that run. */
+            pods: components["schemas"]["PodSample"][];
+        };
+        /** @description One thing that was measured. */
+        UsageSeries: {
+            /**
+             * Format: double
+             * @description What there is of it now, in the same unit; null where there is no limit, or it is not known.
+             */
+            limit?: number | null;
+            /** @description What. */
+            name: components["schemas"]["Metric"];
+            /** @description What the values count. */
+            unit: components["schemas"]["Unit"];
+            /** @description The oldest first; null where nothing is known. */
+            values: (number | null)[];
         };
         /** @description An API object. */
         User: {
@@ -3426,20 +4496,27 @@ export type AppInput = components['schemas']['AppInput'];
 export type AppList = components['schemas']['AppList'];
 export type AppName = components['schemas']['AppName'];
 export type AppPhase = components['schemas']['AppPhase'];
+export type AppSample = components['schemas']['AppSample'];
 export type AppSpec = components['schemas']['AppSpec'];
 export type AppStatus = components['schemas']['AppStatus'];
 export type AppTraffic = components['schemas']['AppTraffic'];
 export type Build = components['schemas']['Build'];
 export type BuildList = components['schemas']['BuildList'];
 export type BuildPhase = components['schemas']['BuildPhase'];
+export type BuildSource = components['schemas']['BuildSource'];
 export type BuildSpec = components['schemas']['BuildSpec'];
 export type BuildStatus = components['schemas']['BuildStatus'];
 export type ByteSize = components['schemas']['ByteSize'];
 export type Cancel = components['schemas']['Cancel'];
 export type Code = components['schemas']['Code'];
+export type CollectionPhase = components['schemas']['CollectionPhase'];
+export type CollectionStatus = components['schemas']['CollectionStatus'];
 export type CommandLine = components['schemas']['CommandLine'];
+export type Commit = components['schemas']['Commit'];
 export type ConditionStatus = components['schemas']['ConditionStatus'];
 export type Cpu = components['schemas']['Cpu'];
+export type Detected = components['schemas']['Detected'];
+export type DiskState = components['schemas']['DiskState'];
 export type DrainBlock = components['schemas']['DrainBlock'];
 export type DrainMode = components['schemas']['DrainMode'];
 export type DrainMove = components['schemas']['DrainMove'];
@@ -3458,11 +4535,20 @@ export type Exit = components['schemas']['Exit'];
 export type ExitCause = components['schemas']['ExitCause'];
 export type GatewayReport = components['schemas']['GatewayReport'];
 export type GatewayState = components['schemas']['GatewayState'];
+export type GitOrigin = components['schemas']['GitOrigin'];
+export type GitRef = components['schemas']['GitRef'];
+export type GitSource = components['schemas']['GitSource'];
+export type GitUrl = components['schemas']['GitUrl'];
 export type Health = components['schemas']['Health'];
 export type Hostname = components['schemas']['Hostname'];
+export type ImageDetail = components['schemas']['ImageDetail'];
+export type ImageLayer = components['schemas']['ImageLayer'];
+export type ImagePlatform = components['schemas']['ImagePlatform'];
 export type ImageRef = components['schemas']['ImageRef'];
+export type ImageStep = components['schemas']['ImageStep'];
 export type ImageTag = components['schemas']['ImageTag'];
 export type ImageTagList = components['schemas']['ImageTagList'];
+export type ImageUse = components['schemas']['ImageUse'];
 export type ImportItem = components['schemas']['ImportItem'];
 export type ImportLine = components['schemas']['ImportLine'];
 export type ImportOutcome = components['schemas']['ImportOutcome'];
@@ -3470,13 +4556,18 @@ export type ImportReport = components['schemas']['ImportReport'];
 export type ImportStage = components['schemas']['ImportStage'];
 export type InputMetadata = components['schemas']['InputMetadata'];
 export type Kind = components['schemas']['Kind'];
+export type Live = components['schemas']['Live'];
 export type Login = components['schemas']['Login'];
 export type MadeToken = components['schemas']['MadeToken'];
 export type Metadata = components['schemas']['Metadata'];
+export type Metric = components['schemas']['Metric'];
+export type NewBuild = components['schemas']['NewBuild'];
 export type NewCommand = components['schemas']['NewCommand'];
 export type NewDrain = components['schemas']['NewDrain'];
+export type NewGitSource = components['schemas']['NewGitSource'];
 export type NewPassword = components['schemas']['NewPassword'];
 export type NewRelease = components['schemas']['NewRelease'];
+export type NewSource = components['schemas']['NewSource'];
 export type NewToken = components['schemas']['NewToken'];
 export type NewUser = components['schemas']['NewUser'];
 export type NewUserInput = components['schemas']['NewUserInput'];
@@ -3487,6 +4578,7 @@ export type NodeDrain = components['schemas']['NodeDrain'];
 export type NodeList = components['schemas']['NodeList'];
 export type NodeOverlay = components['schemas']['NodeOverlay'];
 export type NodeResources = components['schemas']['NodeResources'];
+export type NodeSample = components['schemas']['NodeSample'];
 export type NodeSpec = components['schemas']['NodeSpec'];
 export type NodeStatus = components['schemas']['NodeStatus'];
 export type Origin = components['schemas']['Origin'];
@@ -3496,11 +4588,13 @@ export type PodInput = components['schemas']['PodInput'];
 export type PodList = components['schemas']['PodList'];
 export type PodName = components['schemas']['PodName'];
 export type PodPhase = components['schemas']['PodPhase'];
+export type PodSample = components['schemas']['PodSample'];
 export type PodSpec = components['schemas']['PodSpec'];
 export type PodStart = components['schemas']['PodStart'];
 export type PodStats = components['schemas']['PodStats'];
 export type PodStatus = components['schemas']['PodStatus'];
 export type Problem = components['schemas']['Problem'];
+export type ProcessChange = components['schemas']['ProcessChange'];
 export type ProcessName = components['schemas']['ProcessName'];
 export type ProcessSpec = components['schemas']['ProcessSpec'];
 export type ProcessStatus = components['schemas']['ProcessStatus'];
@@ -3511,6 +4605,8 @@ export type ProjectName = components['schemas']['ProjectName'];
 export type ProjectScope = components['schemas']['ProjectScope'];
 export type ProjectSpec = components['schemas']['ProjectSpec'];
 export type ProjectStatus = components['schemas']['ProjectStatus'];
+export type Promote = components['schemas']['Promote'];
+export type RegistryState = components['schemas']['RegistryState'];
 export type Release = components['schemas']['Release'];
 export type ReleaseList = components['schemas']['ReleaseList'];
 export type ReleaseNumber = components['schemas']['ReleaseNumber'];
@@ -3521,6 +4617,7 @@ export type Repository = components['schemas']['Repository'];
 export type RepositoryList = components['schemas']['RepositoryList'];
 export type Restart = components['schemas']['Restart'];
 export type Role = components['schemas']['Role'];
+export type RunChange = components['schemas']['RunChange'];
 export type RunConfig = components['schemas']['RunConfig'];
 export type Scale = components['schemas']['Scale'];
 export type ScaleChange = components['schemas']['ScaleChange'];
@@ -3528,9 +4625,20 @@ export type Scheduling = components['schemas']['Scheduling'];
 export type Secret = components['schemas']['Secret'];
 export type Session = components['schemas']['Session'];
 export type Source = components['schemas']['Source'];
+export type SourceId = components['schemas']['SourceId'];
+export type SourceList = components['schemas']['SourceList'];
+export type SourceOrigin = components['schemas']['SourceOrigin'];
+export type SourcePath = components['schemas']['SourcePath'];
+export type SourcePhase = components['schemas']['SourcePhase'];
+export type SourceProblem = components['schemas']['SourceProblem'];
+export type SourceSpec = components['schemas']['SourceSpec'];
+export type SourceStatus = components['schemas']['SourceStatus'];
 export type Span = components['schemas']['Span'];
 export type StoreState = components['schemas']['StoreState'];
 export type System = components['schemas']['System'];
+export type Template = components['schemas']['Template'];
+export type TemplateList = components['schemas']['TemplateList'];
+export type TemplateName = components['schemas']['TemplateName'];
 export type TerminalSize = components['schemas']['TerminalSize'];
 export type Token = components['schemas']['Token'];
 export type TokenList = components['schemas']['TokenList'];
@@ -3538,6 +4646,10 @@ export type TokenName = components['schemas']['TokenName'];
 export type TokenPurpose = components['schemas']['TokenPurpose'];
 export type TokenSpec = components['schemas']['TokenSpec'];
 export type TokenStatus = components['schemas']['TokenStatus'];
+export type Unit = components['schemas']['Unit'];
+export type Usage = components['schemas']['Usage'];
+export type UsageSample = components['schemas']['UsageSample'];
+export type UsageSeries = components['schemas']['UsageSeries'];
 export type User = components['schemas']['User'];
 export type UserInput = components['schemas']['UserInput'];
 export type UserList = components['schemas']['UserList'];
@@ -3609,10 +4721,7 @@ export interface operations {
             query?: {
                 /** @description Of this project only. */
                 project?: components["schemas"]["ProjectName"];
-                /**
-                 * @description Of these kinds only, such as `App,Pod`. Without it: `Project`, `App`, `Build`, `Release`, `Pod` and `Node`; the
-                 *     others are told to those who name them.
-                 */
+                /** @description Of these kinds only, such as `App,Pod`. */
                 kinds?: string;
             };
             header?: never;
@@ -3621,7 +4730,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description text/event-stream: applied, deleted, synced, reset */
+            /** @description text/event-stream: applied, deleted, synced, reset, usage */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3655,6 +4764,74 @@ export interface operations {
         responses: {
             /** @description application/zstd: a tar in zstd */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_image: {
+        parameters: {
+            query: {
+                /** @description Its repository, such as `default/hello`. */
+                repository: string;
+                /** @description A tag or a digest. */
+                reference: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImageDetail"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_image: {
+        parameters: {
+            query: {
+                /** @description Its repository, such as `default/hello`. */
+                repository: string;
+                /** @description A tag, which alone goes then, or a digest: the image goes with its tags. */
+                reference: string;
+                /** @description `true`: also an image that releases can be rolled back to. One that runs is never deleted. */
+                force?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3959,6 +5136,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_nodes_node_usage: {
+        parameters: {
+            query?: {
+                /** @description How much of it: an hour with a value for every 15 s, or 6 or 24 hours with one for every five minutes. */
+                range?: "1h" | "6h" | "24h";
+            };
+            header?: never;
+            path: {
+                node: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
                 };
             };
             /** @description What went wrong (RFC 9457) */
@@ -4412,6 +5623,7 @@ export interface operations {
         requestBody: {
             content: {
                 "application/gzip": number[];
+                "application/json": components["schemas"]["NewBuild"];
             };
         };
         responses: {
@@ -4961,6 +6173,41 @@ export interface operations {
             };
         };
     };
+    get_projects_project_apps_app_usage: {
+        parameters: {
+            query?: {
+                /** @description How much of it: an hour with a value for every 15 s, or 6 or 24 hours with one for every five minutes. */
+                range?: "1h" | "6h" | "24h";
+            };
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+                app: components["schemas"]["AppName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_projects_project_pods: {
         parameters: {
             query?: {
@@ -5338,6 +6585,175 @@ export interface operations {
             };
         };
     };
+    get_projects_project_pods_pod_usage: {
+        parameters: {
+            query?: {
+                /** @description How much of it: an hour with a value for every 15 s, or 6 or 24 hours with one for every five minutes. */
+                range?: "1h" | "6h" | "24h";
+            };
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+                pod: components["schemas"]["PodName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_projects_project_sources: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                /** @description The most objects on the page, 1 to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourceList"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_projects_project_sources: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/gzip": number[];
+                "application/json": components["schemas"]["NewSource"];
+            };
+        };
+        responses: {
+            /** @description Made */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_projects_project_sources_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+                source: components["schemas"]["SourceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_projects_project_sources_source: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+                source: components["schemas"]["SourceId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_projects_project_volumes: {
         parameters: {
             query?: {
@@ -5392,6 +6808,67 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_registry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryState"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_registry_collect: {
+        parameters: {
+            query?: {
+                /** @description What is younger stays, such as `10m`; an hour unless told. A push whose client pauses for longer fails and has to be tried again. */
+                min_age?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Taken up; it comes true in a while */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegistryState"];
+                };
             };
             /** @description What went wrong (RFC 9457) */
             default: {
@@ -5522,6 +6999,67 @@ export interface operations {
             };
         };
     };
+    get_system_usage: {
+        parameters: {
+            query?: {
+                /** @description How much of it: an hour with a value for every 15 s, or 6 or 24 hours with one for every five minutes. */
+                range?: "1h" | "6h" | "24h";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_templates: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TemplateList"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_tokens: {
         parameters: {
             query?: {
@@ -5606,6 +7144,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_usage: {
+        parameters: {
+            query?: {
+                /** @description Of this one only; of all that the caller may see, and of the nodes, when absent. */
+                project?: components["schemas"]["ProjectName"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageSample"];
+                };
             };
             /** @description What went wrong (RFC 9457) */
             default: {
