@@ -6,6 +6,9 @@
     reason = "a test that cannot go on fails; clippy sees tests only in #[test] functions"
 )]
 
+#[path = "../../crates/coracle-builder/tests/fixture/git_server.rs"]
+mod git_server;
+
 mod bad_input;
 mod bad_platform;
 mod build_cache;
@@ -24,4 +27,5 @@ mod leader_refused;
 mod nodes;
 mod projects;
 mod rolling_update;
+mod sources;
 mod store_away;

@@ -186,6 +186,13 @@ impl Platform {
         command::run(command, input).await
     }
 
+    /// The same, with more in its environment.
+    pub async fn coracle_in(&self, arguments: &[&str], more: &[(&str, &str)]) -> Finished {
+        let mut command = self.command();
+        command.args(arguments).envs(more.iter().copied());
+        command::run(command, &[]).await
+    }
+
     /// Starts a command that goes on.
     ///
     /// # Panics

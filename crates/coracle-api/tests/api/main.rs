@@ -42,6 +42,7 @@ mod release;
 mod revision;
 mod secrets;
 mod session;
+mod source;
 mod support;
 mod tenure;
 mod token;
