@@ -1,7 +1,6 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { send } from '../model/client';
+import { client, data } from '../model/client';
 import { IMAGES } from '../model/image';
-import { problemOf } from '../model/problem';
 import { done } from './notify';
 
 export interface ImageRemoval {
@@ -15,13 +14,12 @@ export interface ImageRemoval {
 export function useDeleteImage() {
   const cache = useQueryClient();
   return useMutation({
-    mutationFn: async ({ repository, reference, force }: ImageRemoval) => {
-      const query = new URLSearchParams({ repository, reference, ...(force ? { force: 'true' } : {}) });
-      const response = await send(
-        new Request(new URL(`/api/v1/image?${query}`, window.location.origin), { method: 'DELETE' }),
-      );
-      if (!response.ok) throw problemOf(response.status, await response.json().catch(() => null));
-    },
+    mutationFn: ({ repository, reference, force }: ImageRemoval) =>
+      data(
+        client.DELETE('/api/v1/image', {
+          params: { query: { repository, reference, ...(force ? { force } : {}) } },
+        }),
+      ),
     onSuccess: (_, { reference }) => {
       done(reference.startsWith('sha256:') ? 'The image is deleted.' : `The tag ${reference} is deleted.`);
       void cache.invalidateQueries({ queryKey: IMAGES });

@@ -1,6 +1,5 @@
 import { useMutation, useQueryClient } from '@tanstack/react-query';
-import { send } from '../model/client';
-import { problemOf } from '../model/problem';
+import { client, data } from '../model/client';
 import { REGISTRY } from '../model/registry';
 import { done } from './notify';
 
@@ -8,12 +7,7 @@ import { done } from './notify';
 export function useCollect() {
   const cache = useQueryClient();
   return useMutation({
-    mutationFn: async () => {
-      const response = await send(
-        new Request(new URL('/api/v1/registry/collect', window.location.origin), { method: 'POST' }),
-      );
-      if (!response.ok) throw problemOf(response.status, await response.json().catch(() => null));
-    },
+    mutationFn: () => data(client.POST('/api/v1/registry/collect')),
     onSuccess: () => {
       done('The registry looks for what nothing needs. You see here what that freed.');
       void cache.invalidateQueries({ queryKey: REGISTRY });

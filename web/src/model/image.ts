@@ -1,71 +1,9 @@
 /** The registry's images: what is in it, how it came about, and who relies on it. */
 import { useQuery } from '@tanstack/react-query';
-import { client, send } from './client';
+import { client, data } from './client';
 import { useFresh } from './fresh';
 import { allOf, pageQuery } from './page';
-import { problemOf } from './problem';
-
-// Written by hand from the agreed contract until the API's document has these.
-export interface RepositoryItem {
-  name: string;
-  reference: string;
-  tags?: number;
-  bytes?: number;
-  updated?: string | null;
-  project?: string | null;
-}
-
-/** How much would break without the image. */
-export type Live = 'no' | 'earlier' | 'deploying' | 'live';
-
-export interface ImageUse {
-  project: string;
-  app?: string | null;
-  release?: number | null;
-  build?: string | null;
-  pod?: string | null;
-  live: Live;
-}
-
-export interface ImageItem {
-  tag: string | null;
-  reference: string;
-  digest?: string;
-  bytes?: number;
-  created?: string | null;
-  platforms?: string[];
-  used_by?: ImageUse[];
-}
-
-export interface ImageStep {
-  created?: string | null;
-  created_by?: string | null;
-  comment?: string | null;
-  empty_layer: boolean;
-  bytes?: number | null;
-}
-
-export interface ImageDetail {
-  repository: string;
-  digest: string;
-  media_type: string;
-  bytes: number;
-  created?: string | null;
-  architecture?: string | null;
-  os?: string | null;
-  platforms: { platform: string; digest: string; bytes: number }[];
-  tags: string[];
-  labels: Record<string, string>;
-  env: string[];
-  entrypoint?: string[] | null;
-  cmd?: string[] | null;
-  user?: string | null;
-  ports?: string[];
-  workdir?: string | null;
-  layers: { digest: string; bytes: number; media_type: string }[];
-  history: ImageStep[];
-  used_by: ImageUse[];
-}
+import type { ImageDetail, ImageStep, ImageTag, ImageUse, Live, Repository } from './schema';
 
 export const IMAGES = ['images'] as const;
 
@@ -73,7 +11,7 @@ export function useRepositories() {
   useFresh(IMAGES, 'Image');
   return useQuery({
     queryKey: [...IMAGES, 'all'],
-    queryFn: (): Promise<RepositoryItem[]> =>
+    queryFn: (): Promise<Repository[]> =>
       allOf((after) => client.GET('/api/v1/images', { params: { query: pageQuery(after) } })),
   });
 }
@@ -83,7 +21,7 @@ export function useImages(repository: string) {
   useFresh([...IMAGES, 'of', repository], 'Image', 'Release', 'Build');
   return useQuery({
     queryKey: [...IMAGES, 'of', repository],
-    queryFn: (): Promise<ImageItem[]> =>
+    queryFn: (): Promise<ImageTag[]> =>
       allOf((after) =>
         client.GET('/api/v1/images/{repository}', { params: { path: { repository }, query: pageQuery(after) } }),
       ),
@@ -94,15 +32,9 @@ export function useImage(repository: string, reference: string) {
   useFresh([...IMAGES, 'one', repository], 'Image', 'Release');
   return useQuery({
     queryKey: [...IMAGES, 'one', repository, reference],
-    queryFn: () => getJson<ImageDetail>(`/api/v1/image?${new URLSearchParams({ repository, reference })}`),
+    queryFn: (): Promise<ImageDetail> =>
+      data(client.GET('/api/v1/image', { params: { query: { repository, reference } } })),
   });
-}
-
-async function getJson<T>(path: string): Promise<T> {
-  const response = await send(new Request(new URL(path, window.location.origin)));
-  const body: unknown = await response.json().catch(() => null);
-  if (!response.ok) throw problemOf(response.status, body);
-  return body as T;
 }
 
 /** The project whose pull secret opens a repository: the first part of its name. */

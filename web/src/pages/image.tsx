@@ -4,8 +4,9 @@ import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useDeleteImage } from '../actions/image';
 import { bytes, count, shortDigest } from '../model/format';
-import { type ImageItem, protection, registryHost, repositoryProject, useImage, useImages } from '../model/image';
+import { protection, registryHost, repositoryProject, useImage, useImages } from '../model/image';
 import { useMay, useMe } from '../model/me';
+import type { ImageTag } from '../model/schema';
 import { Confirm } from '../view/confirm';
 import { ImageView, ProtectionNote } from '../view/image';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
@@ -29,10 +30,10 @@ export default function RepositoryPage() {
 /** What is to be deleted: a tag or a digest. */
 interface Target {
   reference: string;
-  item: ImageItem;
+  item: Pick<ImageTag, 'tag' | 'digest' | 'used_by'>;
 }
 
-const nameOf = (item: ImageItem) => item.tag ?? item.digest ?? '';
+const nameOf = (item: ImageTag) => item.tag ?? item.digest;
 const pathOf = (repository: string) => `/repositories/${repository.split('/').map(encodeURIComponent).join('/')}`;
 
 function RepositoryView({ repository }: { repository: string }) {
@@ -87,7 +88,7 @@ function RepositoryView({ repository }: { repository: string }) {
   );
 }
 
-function columnsFor(repository: string, mayDelete: boolean, remove: (target: Target) => void): Column<ImageItem>[] {
+function columnsFor(repository: string, mayDelete: boolean, remove: (target: Target) => void): Column<ImageTag>[] {
   return [
     {
       key: 'tag',
@@ -110,12 +111,7 @@ function columnsFor(repository: string, mayDelete: boolean, remove: (target: Tar
       title: 'Digest',
       width: '170px',
       wide: true,
-      cell: (item) =>
-        item.digest === undefined ? (
-          '–'
-        ) : (
-          <Copyable value={item.digest} shown={shortDigest(item.digest)} label="Copy the digest" />
-        ),
+      cell: (item) => <Copyable value={item.digest} shown={shortDigest(item.digest)} label="Copy the digest" />,
     },
     { key: 'bytes', title: 'Size', width: '90px', cell: (item) => bytes(item.bytes) },
     {
@@ -174,12 +170,10 @@ function ImagePage({ repository, reference }: { repository: string; reference: s
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   const isDigest = reference.startsWith('sha256:');
-  const item: ImageItem | undefined =
+  const item: Target['item'] | undefined =
     items?.find((item) => (isDigest ? item.digest === reference : item.tag === reference)) ??
-    (image.data === undefined
-      ? undefined
-      : { tag: null, reference, digest: image.data.digest, used_by: image.data.used_by });
-  const host = registryHost(item?.reference, window.location.host);
+    (image.data === undefined ? undefined : { digest: image.data.digest, used_by: image.data.used_by });
+  const host = registryHost(items?.[0]?.reference, window.location.host);
   return (
     <Page
       title={isDigest ? `Image ${shortDigest(reference)}` : reference}
@@ -220,7 +214,7 @@ function ImagePage({ repository, reference }: { repository: string; reference: s
 interface DeleteDialogProps {
   repository: string;
   target: Target | undefined;
-  items: readonly ImageItem[];
+  items: readonly ImageTag[];
   onClose: () => void;
   onDeleted?: () => void;
 }
@@ -235,11 +229,11 @@ function DeleteDialog({ repository, target, items, onClose, onDeleted }: DeleteD
   if (target === undefined) return null;
   const { reference, item } = target;
   const others = items.filter(
-    (other) => item.tag !== null && other.tag !== null && other.tag !== item.tag && other.digest === item.digest,
+    (other) => item.tag != null && other.tag != null && other.tag !== item.tag && other.digest === item.digest,
   );
   const guard = protection(others.length > 0 ? [] : item.used_by);
   const shown = reference.startsWith('sha256:') ? shortDigest(reference) : reference;
-  const note = <ProtectionNote protection={guard} others={others.flatMap(({ tag }) => (tag === null ? [] : [tag]))} />;
+  const note = <ProtectionNote protection={guard} others={others.flatMap(({ tag }) => (tag == null ? [] : [tag]))} />;
   if (guard.level === 'never') {
     return (
       <Modal opened onClose={close} title={`Delete ${shown} of ${repository}`}>

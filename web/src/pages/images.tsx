@@ -5,9 +5,10 @@ import { useState } from 'react';
 import { useCollect } from '../actions/registry';
 import { useProjects } from '../model/collections';
 import { bytes } from '../model/format';
-import { type RepositoryItem, registryHost, repositoryProject, useRepositories } from '../model/image';
+import { registryHost, repositoryProject, useRepositories } from '../model/image';
 import { useMay, useMe } from '../model/me';
 import { useRegistry } from '../model/registry';
+import type { Repository } from '../model/schema';
 import { Confirm } from '../view/confirm';
 import { FilterBar, matches } from '../view/filter_bar';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
@@ -97,9 +98,9 @@ export default function ImagesPage() {
   );
 }
 
-const projectOf = (item: RepositoryItem) => item.project ?? repositoryProject(item.name);
+const projectOf = (item: Repository) => item.project ?? repositoryProject(item.name);
 
-const COLUMNS: Column<RepositoryItem>[] = [
+const COLUMNS: Column<Repository>[] = [
   {
     key: 'name',
     title: 'Repository',

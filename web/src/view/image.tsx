@@ -3,7 +3,8 @@ import { Alert, Anchor, Badge, Card, Code, Group, List, SimpleGrid, Stack, Table
 import { IconLock } from '@tabler/icons-react';
 import { Link } from '@tanstack/react-router';
 import { bytes, count, shortDigest } from '../model/format';
-import { type ImageDetail, type ImageUse, instruction, LIVE_WORDS, type Protection, wordsOfUse } from '../model/image';
+import { instruction, LIVE_WORDS, type Protection, wordsOfUse } from '../model/image';
+import type { ImageDetail, ImageUse } from '../model/schema';
 import { Facts, Pairs } from './facts';
 import classes from './image.module.css';
 import { Ago, Copyable } from './text';

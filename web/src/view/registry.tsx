@@ -1,7 +1,7 @@
 /** The registry as a whole: the room that it takes, and how images get in and out. */
 import { Alert, Button, Card, Code, Group, Loader, SimpleGrid, Stack, Text, Title } from '@mantine/core';
 import { bytes, count } from '../model/format';
-import type { RegistryState } from '../model/registry';
+import type { RegistryState } from '../model/schema';
 import { Bar } from './bar';
 import { Ago } from './text';
 
