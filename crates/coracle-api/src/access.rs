@@ -231,6 +231,11 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
     ),
     (
         GET,
+        "/api/v1/projects/{project}/pods/{pod}/description",
+        Project(Developer),
+    ),
+    (
+        GET,
         "/api/v1/projects/{project}/pods/{pod}/attach",
         Project(Developer),
     ),

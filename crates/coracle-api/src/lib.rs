@@ -17,6 +17,7 @@ mod connect;
 mod connection;
 mod credentials;
 mod dashboard;
+mod describe;
 mod env;
 mod error;
 mod events;

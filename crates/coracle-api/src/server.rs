@@ -20,6 +20,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::access::guard;
 use crate::connection::{self, ConnectionLimits};
+use crate::describe;
 use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
 use crate::state::ApiState;
@@ -88,6 +89,7 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(pod::list, pod::create))
         .routes(routes!(pod::read, pod::update, pod::delete))
         .routes(routes!(pod::restart))
+        .routes(routes!(describe::read))
         .routes(routes!(pod::stats))
         .routes(routes!(logs::of_pod))
         .routes(routes!(exec::exec))

@@ -4,6 +4,7 @@ use coracle_model::name::{AppName, PodName, ProjectName};
 use coracle_model::pod::{Pod, PodSpec, PodStats};
 use http::Method;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::Result;
 use crate::app;
@@ -107,6 +108,15 @@ impl Client {
     pub async fn restart_pod(&self, project: &ProjectName, pod: &PodName) -> Result<Pod> {
         let path = format!("{}/restart", path(project, pod));
         self.ordinary(self.request(Method::POST, &path)).await
+    }
+
+    /// What the engine itself says of a pod, without values of variables and credentials.
+    ///
+    /// # Errors
+    /// [`crate::ClientError`].
+    pub async fn describe_pod(&self, project: &ProjectName, pod: &PodName) -> Result<Value> {
+        self.get(&format!("{}/description", path(project, pod)))
+            .await
     }
 
     /// What a pod uses now.

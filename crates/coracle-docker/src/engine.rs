@@ -22,6 +22,7 @@ use futures::stream::BoxStream;
 
 use crate::client::engine_error;
 use crate::config::DockerConfig;
+use crate::describe;
 use crate::naming::SUFFIX_LENGTH;
 use crate::restart;
 use crate::state::Core;
@@ -233,6 +234,10 @@ impl Engine for DockerEngine {
 
     async fn attach(&self, pod: &PodId) -> Result<Session, EngineError> {
         session::attach(&self.core, pod).await
+    }
+
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError> {
+        describe::describe(&self.core, pod).await
     }
 
     async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError> {

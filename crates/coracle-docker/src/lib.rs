@@ -35,6 +35,7 @@ mod client;
 pub mod config;
 mod container;
 mod cordon;
+mod describe;
 mod engine;
 mod facts;
 mod halt;

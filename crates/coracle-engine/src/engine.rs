@@ -132,6 +132,13 @@ pub trait Engine: Send + Sync + 'static {
     /// [`EngineError::NoSuchPod`], [`EngineError::WrongPhase`].
     async fn exec(&self, pod: &PodId, request: ExecRequest) -> Result<Session, EngineError>;
 
+    /// What the engine itself says of a pod, in its own words: for people who look for a fault. Without values of variables
+    /// and credentials ([`crate::describe::redact`]), wherever they stand in it.
+    ///
+    /// # Errors
+    /// [`EngineError::NoSuchPod`].
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError>;
+
     /// Connects to the command of a task that starts on attach, and starts it.
     ///
     /// # Errors

@@ -35,6 +35,8 @@ pub enum Verb {
     Exec,
     /// `attach`.
     Attach,
+    /// `describe`.
+    Describe,
     /// `connect`.
     Connect,
     /// `stats`.
@@ -75,6 +77,7 @@ impl Verb {
             self,
             Self::Ping
                 | Self::Logs
+                | Self::Describe
                 | Self::Connect
                 | Self::Stats
                 | Self::Usage

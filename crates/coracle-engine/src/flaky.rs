@@ -175,6 +175,10 @@ impl Engine for Flaky {
         self.through(Verb::Attach, self.inner.attach(pod)).await
     }
 
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError> {
+        self.through(Verb::Describe, self.inner.describe(pod)).await
+    }
+
     async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError> {
         self.through(Verb::Connect, self.inner.connect(pod, port))
             .await

@@ -7,6 +7,7 @@
 //! | [`stream`] | logs, sessions and byte streams |
 //! | [`usage`] | what an engine tells of the use of everything at once |
 //! | [`build`] | what an image build is asked and tells |
+//! | [`describe`] | what is hidden of an engine's own words |
 //! | [`desk`] | sources of builds that other machines fetch |
 //! | [`wish`], [`follow`] | what every engine keeps of wishes, and how it is watched |
 //! | [`conformance`] | the laws as a suite that any engine is put through |
@@ -15,6 +16,7 @@
 
 pub mod build;
 pub mod conformance;
+pub mod describe;
 pub mod desk;
 pub mod engine;
 pub mod error;

@@ -72,6 +72,8 @@ enum Sin {
     AnyNodeAccepted,
     /// The watch never tells of a cordon.
     CordonHidden,
+    /// A description has the values of variables.
+    ValuesTold,
     /// All pods come to one node.
     Crowded,
     UsageHidden,
@@ -237,6 +239,13 @@ impl Engine for Broken {
             _ => {}
         }
         Ok(session)
+    }
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError> {
+        let mut told = self.inner.describe(pod).await?;
+        if self.is(Sin::ValuesTold) {
+            told["args"] = "say=hunter2-in-plain-words".into();
+        }
+        Ok(told)
     }
     async fn attach(&self, pod: &PodId) -> Result<Session, EngineError> {
         let mut session = self.inner.attach(pod).await?;
@@ -493,6 +502,7 @@ noticed! {
     cordon_toggles: CordonToggles by a_cordon_is_idempotent_and_outlives_the_engine;
     cordon_lost: CordonLost by a_cordon_is_idempotent_and_outlives_the_engine;
     any_node_accepted: AnyNodeAccepted by an_unknown_node_cannot_be_cordoned;
+    values_told: ValuesTold by a_description_hides_the_values_of_variables;
     crowded: Crowded by replicas_are_spread;
     usage_hidden: UsageHidden by usage_tells_of_what_runs;
     usage_twice: UsageTwice by usage_tells_of_what_runs;

@@ -23,6 +23,7 @@ use futures::stream::BoxStream;
 
 use crate::client;
 use crate::config::{KubernetesConfig, PodSecurity};
+use crate::describe;
 use crate::facts::PodKind;
 use crate::state::Core;
 use crate::{build, image, logs, node, observe, operate, project, session, stats, usage, volume};
@@ -328,6 +329,10 @@ impl Engine for KubernetesEngine {
 
     async fn attach(&self, pod: &PodId) -> Result<Session, EngineError> {
         session::attach(&self.core, pod).await
+    }
+
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError> {
+        describe::describe(&self.core, pod).await
     }
 
     async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError> {

@@ -30,6 +30,7 @@ mod changed;
 mod client;
 pub mod config;
 mod deadline;
+mod describe;
 pub mod diagnosis;
 mod discovery;
 mod engine;

@@ -282,9 +282,7 @@ async fn serve(State(world): State<Arc<World>>, request: Request) -> Response {
             None => status(StatusCode::NOT_FOUND, "NotFound", "no such log"),
         };
     }
-    if let Some(document) =
-        world.with(|inner| inner.documents.get(parts.uri.path()).cloned())
-    {
+    if let Some(document) = world.with(|inner| inner.documents.get(parts.uri.path()).cloned()) {
         return axum::Json(document).into_response();
     }
     let Some(target) = Target::parse(parts.uri.path()) else {

@@ -40,7 +40,7 @@ fn need(method: &str, path: &str) -> Need {
         path if path.starts_with("/internal/") => Gateway,
         path if path.starts_with("/api/v1/users") => Everywhere(Role::Admin),
         path if path.contains("{project}") => {
-            let inside = ["/env", "/exec", "/attach", "/connect"];
+            let inside = ["/env", "/exec", "/attach", "/connect", "/description"];
             if look && !inside.iter().any(|end| path.ends_with(end)) {
                 InProject(Role::Viewer)
             } else {

@@ -21,6 +21,7 @@ mod connection;
 mod console;
 mod dashboard;
 mod deploy;
+mod describe;
 mod documents;
 mod domain;
 mod env;

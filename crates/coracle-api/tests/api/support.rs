@@ -376,23 +376,34 @@ impl Platform {
         name: &str,
         command: &[&str],
     ) -> PodId {
+        let mut workload = self.workload(in_project, name);
         let command = command.iter().map(|word| (*word).to_owned()).collect();
-        let owner = Owner {
+        workload.template.command = Some(coracle_model::release::CommandLine::Exec(command));
+        workload.owner = Owner {
             app: owner.map(app),
             process: owner.map(|_| "web".parse().unwrap()),
             release: None,
         };
-        let workload = Workload {
+        self.control.engine.apply(workload).await.unwrap();
+        let id = pod_id(in_project, name);
+        self.pod_is(&id, PodPhase::Ready).await;
+        id
+    }
+
+    /// A single pod that listens on port 8080.
+    pub(crate) fn workload(&self, in_project: &str, name: &str) -> Workload {
+        let serve = coracle_model::release::CommandLine::Exec(vec!["serve".to_owned()]);
+        Workload {
             id: WorkloadId {
                 project: project(in_project),
                 name: PodName::new(name).unwrap(),
             },
             generation: 1,
             kind: WorkloadKind::Single,
-            owner,
+            owner: Owner::default(),
             template: PodTemplate {
                 image: IMAGE.parse().unwrap(),
-                command: Some(coracle_model::release::CommandLine::Exec(command)),
+                command: Some(serve),
                 env: Vec::new(),
                 port: Some(8080),
                 names: Vec::new(),
@@ -402,11 +413,7 @@ impl Platform {
                 stop_grace: Duration::from_secs(1),
                 drain: Duration::from_secs(1),
             },
-        };
-        self.control.engine.apply(workload).await.unwrap();
-        let id = pod_id(in_project, name);
-        self.pod_is(&id, PodPhase::Ready).await;
-        id
+        }
     }
 
     /// Waits until a pod is seen in a phase.

@@ -23,6 +23,7 @@ pub use watcher::{Seen, Watcher, until};
 /// Every case, each `async fn(&Bench)`.
 pub mod case {
     pub use super::cases::connections::*;
+    pub use super::cases::describing::*;
     pub use super::cases::health::*;
     pub use super::cases::images::*;
     pub use super::cases::lives::*;
@@ -191,6 +192,7 @@ macro_rules! engine_conformance {
             every_method_knows_unknown_pods
             an_image_that_is_not_there_shows_as_reason
             owner_and_environment_are_kept
+            a_description_hides_the_values_of_variables
             a_vanished_pod_is_replaced
             a_killed_pod_is_started_again_in_place
             a_crash_loop_counts_and_says_why

@@ -320,6 +320,11 @@ impl Engine for SimEngine {
         Ok(session::session(&self.world, key, seen))
     }
 
+    async fn describe(&self, pod: &PodId) -> Result<serde_json::Value, EngineError> {
+        self.call(Verb::Describe, |state| Ok(state.existing(pod)?.describe()))
+            .await
+    }
+
     async fn connect(&self, pod: &PodId, port: u16) -> Result<Box<dyn Duplex>, EngineError> {
         let alive = self
             .call(Verb::Connect, |state| {

@@ -12,6 +12,7 @@ use coracle_task::{Backoff, CancellationToken};
 
 use super::console::PodLog;
 use super::program::Service;
+use crate::describe::redact;
 
 /// A pod of the simulated world.
 #[derive(Debug)]
@@ -200,6 +201,21 @@ impl SimPod {
                 reason: self.reason(phase),
             },
         }
+    }
+
+    /// As an engine's own words would be: with all that it was made with, and then without what is secret.
+    pub(super) fn describe(&self) -> serde_json::Value {
+        let template = &self.made_from.template;
+        let env = template.env.iter();
+        let env = env.map(|(name, value)| format!("{name}={}", value.expose()));
+        let raw = serde_json::json!({
+            "name": self.id.name,
+            "image": template.image,
+            "stage": format!("{:?}", self.stage),
+            "command": format!("{:?}", template.command),
+            "env": env.collect::<Vec<_>>(),
+        });
+        redact(raw, [])
     }
 
     /// What its processes find in their environment.

@@ -36,6 +36,11 @@ enum Action {
         /// The pod
         pod: PodName,
     },
+    /// Show what the engine itself says of a pod, as JSON; values of variables are hidden
+    Describe {
+        /// The pod
+        pod: PodName,
+    },
     /// Show what a pod uses now
     Stats {
         /// The pod
@@ -91,6 +96,10 @@ pub(crate) async fn run(args: PodsArgs, context: &Context) -> Result {
         Action::Show { pod } => {
             let pod = client.pod(project, &pod).await?;
             context.printer.object(&pod, fields)
+        }
+        Action::Describe { pod } => {
+            let told = client.describe_pod(project, &pod).await?;
+            context.printer.json(&told)
         }
         Action::Stats { pod } => {
             let stats = client.pod_stats(project, &pod).await?;

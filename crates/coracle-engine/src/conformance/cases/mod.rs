@@ -1,6 +1,7 @@
 //! The cases, by the part of the law that they ask for.
 
 pub(super) mod connections;
+pub(super) mod describing;
 pub(super) mod health;
 pub(super) mod images;
 pub(super) mod lives;

@@ -254,6 +254,7 @@ pub async fn every_method_knows_unknown_pods(t: &Bench) {
     missing(engine.logs(&pod, LogRequest::default()).await.err(), "logs");
     missing(engine.exec(&pod, exec).await.err(), "exec");
     missing(engine.attach(&pod).await.err(), "attach");
+    missing(engine.describe(&pod).await.err(), "describe");
     missing(engine.connect(&pod, 8080).await.err(), "connect");
     missing(engine.stats(&pod).await.err(), "stats");
     engine.drained(&pod).await.given("drained");

@@ -1,0 +1,106 @@
+//! What the cluster itself says of a pod: its object, and the events about it.
+
+use std::sync::Arc;
+
+use coracle_engine::EngineError;
+use coracle_engine::describe::redact;
+use coracle_engine::wish::Wish;
+use coracle_model::workload::{PodId, Workload};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::Api;
+use kube::api::ListParams;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::client::{engine_error, within};
+use crate::state::Core;
+
+/// Events that are told of a pod.
+const EVENTS: u32 = 100;
+
+/// What an object's history of changes is of no use to people, and repeats what was applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+pub(crate) async fn describe(core: &Arc<Core>, id: &PodId) -> Result<Value, EngineError> {
+    let found = core.with(|state| {
+        let told = state.told(id).map(|pod| pod.status.reason.clone());
+        let name = state
+            .record(id)
+            .and_then(|record| record.live.metadata.name.clone());
+        let wish = state.group_of(id).and_then(|(_, group)| match &group.wish {
+            Some(Wish::Run(workload)) => Some(Arc::clone(workload)),
+            _ => None,
+        });
+        (told.is_some() || name.is_some()).then(|| (told.flatten(), name, wish))
+    });
+    let Some((reason, name, wish)) = found else {
+        return Err(EngineError::NoSuchPod(id.clone()));
+    };
+    let namespace = core.namespace(&id.project)?;
+    let pods: Api<Pod> = within(&core.client, &namespace);
+    let live = match &name {
+        Some(name) => pods.get_opt(name).await.map_err(engine_error)?,
+        None => None,
+    };
+    let Some(mut live) = live else {
+        let waiting = json!({ "name": id.name, "pod": null, "waiting": reason });
+        return Ok(hide(waiting, wish.as_deref()));
+    };
+    live.metadata.managed_fields = None;
+    if let Some(annotations) = &mut live.metadata.annotations {
+        annotations.remove(LAST_APPLIED);
+    }
+    let events = match &live.metadata.uid {
+        Some(uid) => events(core, &namespace, uid).await?,
+        None => Vec::new(),
+    };
+    let raw = json!({ "pod": value(&live)?, "events": events });
+    Ok(hide(raw, wish.as_deref()))
+}
+
+/// The events about an object, the oldest first, as far as they are told.
+async fn events(core: &Core, namespace: &str, uid: &str) -> Result<Vec<Value>, EngineError> {
+    let api: Api<Event> = within(&core.client, namespace);
+    let about = ListParams::default()
+        .fields(&format!("involvedObject.uid={uid}"))
+        .limit(EVENTS);
+    let mut found = match api.list(&about).await {
+        Ok(found) => found.items,
+        // The pod is worth more than its history.
+        Err(error) => {
+            tracing::debug!(%error, "the events of a pod cannot be read");
+            return Ok(Vec::new());
+        }
+    };
+    found.sort_by_key(|event| {
+        event
+            .last_timestamp
+            .clone()
+            .or(event.first_timestamp.clone())
+    });
+    let told = |event: &Event| {
+        value(&json!({
+            "type": event.type_,
+            "reason": event.reason,
+            "message": event.message,
+            "count": event.count,
+            "first": event.first_timestamp,
+            "last": event.last_timestamp,
+            "from": event.source.as_ref().and_then(|source| source.component.clone()),
+        }))
+    };
+    found.iter().map(told).collect()
+}
+
+fn value(object: &impl Serialize) -> Result<Value, EngineError> {
+    serde_json::to_value(object).map_err(|error| EngineError::Failed {
+        message: "what the cluster says cannot be written".to_owned(),
+        source: Some(Box::new(error)),
+    })
+}
+
+/// The variables are in a Secret, so that the object has their names only; their values may stand elsewhere in it.
+fn hide(raw: Value, wish: Option<&Workload>) -> Value {
+    let env = wish.map_or(&[][..], |workload| &workload.template.env);
+    redact(raw, env.iter().map(|(_, value)| value.expose()))
+}
