@@ -10,14 +10,14 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import { cache } from './model/cache';
 import { router } from './routes/router';
-import { theme } from './view/theme';
+import { theme, variables } from './view/theme';
 
 const root = document.getElementById('root');
 if (root === null) throw new Error('index.html has no #root');
 
 createRoot(root).render(
   <StrictMode>
-    <MantineProvider theme={theme} defaultColorScheme="auto">
+    <MantineProvider theme={theme} cssVariablesResolver={variables} defaultColorScheme="auto">
       <QueryClientProvider client={cache}>
         <Notifications position="bottom-right" limit={4} />
         <RouterProvider router={router} />

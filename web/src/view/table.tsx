@@ -3,6 +3,7 @@
  * them are in its order and in what it tells a screen reader. Elements of a real table could not be left out so: hence
  * the roles (and the exceptions for this file in biome.json).
  */
+import { VisuallyHidden } from '@mantine/core';
 import { useMediaQuery } from '@mantine/hooks';
 import { IconArrowDown, IconArrowUp } from '@tabler/icons-react';
 import { useVirtualizer } from '@tanstack/react-virtual';
@@ -12,6 +13,8 @@ import classes from './table.module.css';
 export interface Column<T> {
   key: string;
   title: string;
+  /** Shown instead of the title. */
+  head?: ReactNode;
   /** As CSS grid wants it: `2fr`, `120px`. */
   width: string;
   cell: (row: T) => ReactNode;
@@ -112,7 +115,7 @@ function HeadCell<T>(props: {
           {down && <IconArrowDown size={14} aria-hidden />}
         </button>
       ) : (
-        column.title
+        (column.head ?? column.title)
       )}
     </div>
   );
