@@ -3,6 +3,7 @@ import { IconBook, IconPackage, IconTrash } from '@tabler/icons-react';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useDeleteImage } from '../actions/image';
+import { useOne } from '../model/collections';
 import { bytes, count, shortDigest } from '../model/format';
 import { protection, registryHost, repositoryProject, useImage, useImages } from '../model/image';
 import { useMay, useMe } from '../model/me';
@@ -40,7 +41,7 @@ function RepositoryView({ repository }: { repository: string }) {
   const me = useMe();
   const project = repositoryProject(repository);
   const images = useImages(repository);
-  const mayDelete = useMay('developer', project);
+  const mayDelete = useMayDelete(project);
   const [target, setTarget] = useState<Target>();
   const [helping, setHelping] = useState(false);
   const columns = useMemo(() => columnsFor(repository, mayDelete, setTarget), [repository, mayDelete]);
@@ -86,6 +87,12 @@ function RepositoryView({ repository }: { repository: string }) {
       <DeleteDialog repository={repository} target={target} items={items ?? []} onClose={() => setTarget(undefined)} />
     </Page>
   );
+}
+
+/** What belongs to no project is the whole platform's: everybody's builds may begin with it. */
+function useMayDelete(project: string): boolean {
+  const shared = useOne('Project', null, project) === null;
+  return useMay(shared ? 'admin' : 'developer', shared ? undefined : project);
 }
 
 function columnsFor(repository: string, mayDelete: boolean, remove: (target: Target) => void): Column<ImageTag>[] {
@@ -166,7 +173,7 @@ function columnsFor(repository: string, mayDelete: boolean, remove: (target: Tar
 function ImagePage({ repository, reference }: { repository: string; reference: string }) {
   const image = useImage(repository, reference);
   const items = useImages(repository).data;
-  const mayDelete = useMay('developer', repositoryProject(repository));
+  const mayDelete = useMayDelete(repositoryProject(repository));
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   const isDigest = reference.startsWith('sha256:');
@@ -231,7 +238,7 @@ function DeleteDialog({ repository, target, items, onClose, onDeleted }: DeleteD
   const others = items.filter(
     (other) => item.tag != null && other.tag != null && other.tag !== item.tag && other.digest === item.digest,
   );
-  const guard = protection(others.length > 0 ? [] : item.used_by);
+  const guard = protection(item.used_by);
   const shown = reference.startsWith('sha256:') ? shortDigest(reference) : reference;
   const note = <ProtectionNote protection={guard} others={others.flatMap(({ tag }) => (tag == null ? [] : [tag]))} />;
   if (guard.level === 'never') {

@@ -245,7 +245,7 @@ function Layers({ image }: { image: ImageDetail }) {
 
 /** Why an image cannot go, or what would be lost with it. */
 export function ProtectionNote({ protection, others }: { protection: Protection; others: readonly string[] }) {
-  if (others.length > 0) {
+  if (others.length > 0 && protection.level !== 'never') {
     return <Text size="sm">Only the tag goes. The image stays as {others.join(', ')}.</Text>;
   }
   if (protection.level === 'free') {
