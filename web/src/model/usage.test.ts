@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { amount, continued, type Usage, type UsageSample } from './usage';
+import type { Usage, UsageSample } from './schema';
+import { amount, continued } from './usage';
 
 const past: Usage = {
   from: '2026-01-01T00:00:00.000Z',
@@ -11,7 +12,7 @@ const sample = (at: string): UsageSample => ({
   at,
   pods: [],
   apps: [],
-  nodes: [{ name: 'a', cpu: 0.5, cpu_limit: 2, memory_limit: null, disk_limit: null }],
+  nodes: [{ name: 'a', cpu: 0.5, cpu_limit: 2, pods: 1 }],
 });
 
 test('a sample of the next step moves the past on by one value', () => {

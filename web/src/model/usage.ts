@@ -6,69 +6,15 @@
  */
 import { useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useSyncExternalStore } from 'react';
-import { send } from './client';
+import { client, data } from './client';
 import { bytes, cpu } from './format';
-import { problemOf } from './problem';
+import type { Metric, Unit, Usage, UsageSample, UsageSeries } from './schema';
 
-// Until the document of the API has these, they are as the platform's model says.
+export type { AppSample, Metric, NodeSample, PodSample, Unit, Usage, UsageSample, UsageSeries } from './schema';
+
 export type UsageRange = '1h' | '6h' | '24h';
-export type Metric =
-  | 'cpu'
-  | 'memory'
-  | 'network_in'
-  | 'network_out'
-  | 'requests'
-  | 'errors'
-  | 'latency'
-  | 'disk'
-  | 'pods';
-export type Unit = 'cores' | 'bytes' | 'bytes/s' | 'requests/s' | 'ms' | 'count';
-
-export interface UsageSeries {
-  name: Metric;
-  unit: Unit;
-  /** What there is of it now. */
-  limit: number | null;
-  /** The oldest first; null where nothing is known. */
-  values: (number | null)[];
-}
-
-export interface Usage {
-  /** When the time begins that the first value stands for. */
-  from: string;
-  step_seconds: number;
-  series: UsageSeries[];
-}
 
 type Amounts = { [M in Metric]?: number | null };
-
-export interface PodSample extends Amounts {
-  project: string;
-  name: string;
-  app: string | null;
-  memory_limit: number | null;
-}
-
-export interface AppSample extends Amounts {
-  project: string;
-  name: string;
-  memory_limit: number | null;
-}
-
-export interface NodeSample extends Amounts {
-  name: string;
-  cpu_limit: number | null;
-  memory_limit: number | null;
-  disk_limit: number | null;
-}
-
-/** What everything uses at one moment. */
-export interface UsageSample {
-  at: string;
-  pods: PodSample[];
-  apps: AppSample[];
-  nodes: NodeSample[];
-}
 
 /** Whose use it is. */
 export type UsageOf =
@@ -199,26 +145,24 @@ export function useUsageSample(): UsageSample | undefined {
 
 export const usageKey = (of: UsageOf, range: UsageRange) => ['usage', of, range] as const;
 
-function path(of: UsageOf): string {
-  const part = encodeURIComponent;
+function fetchUsage(of: UsageOf, range: UsageRange, signal: AbortSignal): Promise<Usage> {
+  const query = { range };
   switch (of.of) {
-    case 'app':
-      return `/api/v1/projects/${part(of.project)}/apps/${part(of.name)}/usage`;
-    case 'pod':
-      return `/api/v1/projects/${part(of.project)}/pods/${part(of.name)}/usage`;
-    case 'node':
-      return `/api/v1/nodes/${part(of.name)}/usage`;
+    case 'app': {
+      const params = { path: { project: of.project, app: of.name }, query };
+      return data(client.GET('/api/v1/projects/{project}/apps/{app}/usage', { params, signal }));
+    }
+    case 'pod': {
+      const params = { path: { project: of.project, pod: of.name }, query };
+      return data(client.GET('/api/v1/projects/{project}/pods/{pod}/usage', { params, signal }));
+    }
+    case 'node': {
+      const params = { path: { node: of.name }, query };
+      return data(client.GET('/api/v1/nodes/{node}/usage', { params, signal }));
+    }
     case 'platform':
-      return '/api/v1/system/usage';
+      return data(client.GET('/api/v1/system/usage', { params: { query }, signal }));
   }
-}
-
-async function fetchUsage(of: UsageOf, range: UsageRange, signal: AbortSignal): Promise<Usage> {
-  const url = new URL(`${path(of)}?range=${range}`, window.location.origin);
-  const response = await send(new Request(url, { signal }));
-  const body: unknown = await response.json().catch(() => null);
-  if (!response.ok) throw problemOf(response.status, body);
-  return body as Usage;
 }
 
 /** What is measured of one thing in a sample; undefined where a sample does not tell it as its past does. */
