@@ -159,15 +159,16 @@ export default function TerminalScreen(props: TerminalScreenProps) {
 
   return (
     <div
-      ref={box}
       style={{
         flex: 1,
         minHeight: 0,
-        overflow: 'hidden',
         padding: 8,
         fontFamily: 'var(--mantine-font-family-monospace)',
         background: (scheme === 'dark' ? DARK : LIGHT).background,
       }}
-    />
+    >
+      {/* Without a padding of its own: what fits is reckoned from its height. */}
+      <div ref={box} style={{ height: '100%', overflow: 'hidden' }} />
+    </div>
   );
 }

@@ -1,0 +1,96 @@
+/** Pods: what they use, what they are filtered by, and how they are described by their engine. */
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { send } from './client';
+import { problemOf } from './problem';
+import type { Pod, PodSample, UsageSample } from './schema';
+
+/** A pod with what it uses now. */
+export interface PodRow {
+  key: string;
+  pod: Pod;
+  used: PodSample | undefined;
+}
+
+/** The names of a pod, for keys and links. */
+export interface PodRef {
+  project: string;
+  pod: string;
+}
+
+export function podRef({ metadata }: Pod): PodRef {
+  return { project: metadata.project ?? '', pod: metadata.name };
+}
+
+export function podKey({ metadata }: Pod): string {
+  return `${metadata.project ?? ''}/${metadata.name}`;
+}
+
+export function podPhase(pod: Pod): string {
+  return pod.status.phase ?? 'pending';
+}
+
+export function podRows(pods: readonly Pod[], sample: UsageSample | undefined): PodRow[] {
+  const used = new Map(sample?.pods.map((one) => [`${one.project}/${one.name}`, one]));
+  return pods.map((pod) => {
+    const key = podKey(pod);
+    return { key, pod, used: used.get(key) };
+  });
+}
+
+export interface PodFilter {
+  phase?: string | undefined;
+  node?: string | undefined;
+  app?: string | undefined;
+}
+
+/** What stands for pods of no app in the filter by app: no app has such a name. */
+export const NO_APP = '-';
+
+export function passesFilter(pod: Pod, { phase, node, app }: PodFilter): boolean {
+  return (
+    (phase === undefined || podPhase(pod) === phase) &&
+    (node === undefined || pod.status.node === node) &&
+    (app === undefined || (pod.spec.app ?? NO_APP) === app)
+  );
+}
+
+/** Variables as people type them: `NAME=value` on each line; `#` begins a remark. */
+export function parseVariables(text: string): { env: Record<string, string>; wrong: string | undefined } {
+  const env: Record<string, string> = {};
+  for (const [index, raw] of text.split('\n').entries()) {
+    const line = raw.trim();
+    if (line === '' || line.startsWith('#')) continue;
+    const found = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/.exec(line);
+    if (found === null)
+      return { env, wrong: `Line ${index + 1} is no NAME=value. Names have letters, digits and underscores.` };
+    env[found[1] ?? ''] = found[2] ?? '';
+  }
+  return { env, wrong: undefined };
+}
+
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
+
+/** What the engine itself says of a pod. */
+export interface PodDescription {
+  engine: string;
+  raw: Json;
+}
+
+async function fetchDescription({ project, pod }: PodRef, signal: AbortSignal): Promise<PodDescription> {
+  const path = `/api/v1/projects/${encodeURIComponent(project)}/pods/${encodeURIComponent(pod)}/description`;
+  const response = await send(new Request(new URL(path, window.location.origin), { signal }));
+  const body: unknown = await response.json().catch(() => null);
+  if (!response.ok) throw problemOf(response.status, body);
+  return body as PodDescription;
+}
+
+/** `version` changes with the pod: a description is of one moment. */
+export function useDescription(ref: PodRef, version: string, enabled: boolean) {
+  return useQuery({
+    queryKey: ['description', ref.project, ref.pod, version],
+    queryFn: ({ signal }) => fetchDescription(ref, signal),
+    enabled,
+    placeholderData: keepPreviousData,
+    gcTime: 0,
+  });
+}
