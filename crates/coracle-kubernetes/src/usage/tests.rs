@@ -223,7 +223,7 @@ async fn when_nobody_tells_anything_it_is_said_why() {
     let bed = Bed::new(Release::Old).await;
     bed.server.fault("/proxy/stats/summary", Fault::Status(403));
     let error = bed.look().await.unwrap_err();
-    assert!(matches!(error, EngineError::Forbidden { .. }), "{error:?}");
+    assert!(matches!(error, EngineError::Refused(_)), "{error:?}");
 }
 
 #[tokio::test]
