@@ -194,7 +194,7 @@ async fn fetch_from(git: &Git, request: &GitRequest, url: &GitUrl) -> Result<(),
     ];
     match git.run_with(&fetch, &settings).await? {
         Ran::Done(_) => Ok(()),
-        Ran::Failed(told) => Err(error::of_fetch(&told, request)),
+        Ran::Failed(told) => Err(error::of_fetch(&told, url, request)),
     }
 }
 

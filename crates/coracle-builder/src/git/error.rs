@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use coracle_model::name::shown;
 use coracle_model::quantity::Span;
+use coracle_model::source::GitUrl;
 
 use super::GitRequest;
 use crate::limits::Limit;
@@ -97,15 +98,17 @@ impl GitError {
 }
 
 /// What git's words (in the locale C) mean for whoever asked.
-pub(super) fn of_fetch(told: &str, request: &GitRequest) -> GitError {
+pub(super) fn of_fetch(told: &str, url: &GitUrl, request: &GitRequest) -> GitError {
     // Lines of the server begin with `remote:` and mean nothing here.
     let own: String = told
         .lines()
         .filter(|line| !line.starts_with("remote:"))
         .collect::<Vec<_>>()
-        .join("\n");
+        .join("\n")
+        // Whatever words the address is made of, it says nothing.
+        .replace(url.as_str().trim_end_matches('/'), "");
     let says = |words: &[&str]| words.iter().any(|word| own.contains(word));
-    if says(&["returned error: 30"]) || says(&["redirect"]) {
+    if says(&["returned error: 30"]) {
         return GitError::Redirects;
     }
     if says(&[
