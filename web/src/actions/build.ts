@@ -3,7 +3,6 @@ import { useMutation } from '@tanstack/react-query';
 import { client, data } from '../model/client';
 import { ApiProblem } from '../model/problem';
 import type { RunChange, RunConfig } from '../model/schema';
-import { done, failed } from './notify';
 
 interface Target {
   project: string;
@@ -58,14 +57,5 @@ export function useDeployImage() {
       );
     },
     gcTime: 0,
-  });
-}
-
-export function useCancelBuild() {
-  return useMutation({
-    mutationFn: (path: { project: string; app: string; build: string }) =>
-      data(client.POST('/api/v1/projects/{project}/apps/{app}/builds/{build}/cancel', { params: { path } })),
-    onSuccess: (_, { build }) => done(`Build ${build} is being ended.`),
-    onError: failed,
   });
 }

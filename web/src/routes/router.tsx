@@ -48,6 +48,7 @@ const inside = createRoute({
 const overview = createRoute({
   getParentRoute: () => inside,
   path: '/',
+  validateSearch: search.range,
   component: lazyRouteComponent(() => import('../pages/overview')),
 });
 const welcome = createRoute({
@@ -64,7 +65,7 @@ const create = createRoute({
 const apps = createRoute({
   getParentRoute: () => inside,
   path: '/apps',
-  validateSearch: search.list,
+  validateSearch: search.apps,
   component: lazyRouteComponent(() => import('../pages/apps')),
 });
 const app = createRoute({
@@ -209,6 +210,7 @@ const tokens = createRoute({
 const projects = createRoute({
   getParentRoute: () => inside,
   path: '/projects',
+  validateSearch: search.projects,
   component: lazyRouteComponent(() => import('../pages/projects')),
 });
 const settings = createRoute({

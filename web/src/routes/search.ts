@@ -26,7 +26,10 @@ export const login = (raw: Raw): { next?: string } => {
   // Only a path of ours: `//host` and `/\host` would lead elsewhere.
   return next !== undefined && /^\/(?![/\\])/.test(next) ? { next } : {};
 };
-export const create = pick('project', 'from', 'app');
+/** `source`: what is looked at before it is deployed; `build` or `release`: the deployment that is followed. */
+export const create = pick('project', 'from', 'app', 'source', 'build', 'release');
+export const apps = pick('project', 'q', 'order', 'phase', 'view');
+export const projects = pick('q', 'create');
 export const list = pick('project', 'q', 'order');
 export const builds = pick('project', 'q', 'order', 'phase');
 export const pods = pick('project', 'q', 'order', 'phase', 'node', 'app', 'create');
