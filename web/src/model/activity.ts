@@ -124,12 +124,14 @@ export function activityCsv(events: readonly Activity[]): string {
     .join('\r\n');
 }
 
-/** `app.scaled` → `scaled`: what was done, beside what it was done to. */
-export function actionWords(action: string): string {
-  return (action.split('.').at(-1) ?? action).replaceAll('_', ' ');
+/** What happened, in words: some messages only say more of what was done. */
+export function happened({ spec }: Activity): string {
+  const { action, message } = spec;
+  if (!message.startsWith('for ') && message !== '') return message;
+  return `${action.replaceAll(/[._]/g, ' ')} ${message}`.trim();
 }
 
-/** People have names of small letters; the platform's own parts have names with a space in them. */
+/** The platform's own parts; people have names without spaces in them. */
 export function isPlatform(actor: string): boolean {
-  return actor.includes(' ') || actor === 'platform';
+  return actor.includes(' ') || actor === 'registry' || actor === 'platform';
 }

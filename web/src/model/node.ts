@@ -6,6 +6,7 @@ import { useCollection } from './collections';
 import { useFresh } from './fresh';
 import type { Collection } from './objects';
 import type { Node, NodeDrain, NodeResources, NodeStatus, Pod } from './schema';
+import type { NodeSample } from './usage';
 
 /** What is told of a node: whatever an engine does not know is absent, whatever the document says of defaults. */
 export function told(node: Node): Partial<NodeStatus> {
@@ -100,4 +101,19 @@ export function useNodePods(node: string): Pod[] | undefined {
       [node],
     ),
   );
+}
+
+/** What is used now: what the newest sample says, and otherwise what was asked for. */
+export function usedNow(
+  asked: NodeResources | null | undefined,
+  sample: NodeSample | undefined,
+): NodeResources | undefined {
+  if (sample === undefined) return asked ?? undefined;
+  const disk = sample.disk ?? asked?.disk_bytes;
+  return {
+    cpu: sample.cpu ?? asked?.cpu ?? 0,
+    memory_bytes: sample.memory ?? asked?.memory_bytes ?? 0,
+    disk_bytes: disk ?? null,
+    pods: sample.pods ?? asked?.pods ?? null,
+  };
 }

@@ -86,7 +86,7 @@ export function operationsOf(document: ApiDocument): Operation[] {
   return Object.entries(document.paths).flatMap(([path, item]) =>
     METHODS.flatMap((method) => {
       const raw = item[method];
-      if (raw === undefined || path.startsWith('/internal/')) return [];
+      if (raw === undefined || path === '/' || path.startsWith('/internal/')) return [];
       const operation: Operation = {
         id: raw.operationId ?? `${method} ${path}`,
         method: method.toUpperCase(),
@@ -114,6 +114,15 @@ export function operationsOf(document: ApiDocument): Operation[] {
   );
 }
 
+/** What people come for is first; what is not named here is in between. */
+const FIRST = ['apps', 'releases', 'builds', 'sources', 'pods', 'volumes', 'images', 'projects'];
+const LAST = ['nodes', 'access', 'platform', 'gateways'];
+
+function rank(group: string): number {
+  if (FIRST.includes(group)) return FIRST.indexOf(group);
+  return LAST.includes(group) ? 100 + LAST.indexOf(group) : 50;
+}
+
 /** Operations by what they are about. */
 export function grouped(operations: readonly Operation[]): [string, Operation[]][] {
   const groups = new Map<string, Operation[]>();
@@ -122,7 +131,7 @@ export function grouped(operations: readonly Operation[]): [string, Operation[]]
     if (group === undefined) groups.set(operation.group, [operation]);
     else group.push(operation);
   }
-  return [...groups];
+  return [...groups].sort(([a], [b]) => rank(a) - rank(b));
 }
 
 /** Those that have all the words somewhere. */

@@ -183,7 +183,7 @@ function ImagePage({ repository, reference }: { repository: string; reference: s
   const host = registryHost(items?.[0]?.reference, window.location.host);
   return (
     <Page
-      title={isDigest ? `Image ${shortDigest(reference)}` : reference}
+      title={isDigest ? `${repository}@${shortDigest(reference)}` : `${repository}:${reference}`}
       crumbs={[
         { label: 'Images', to: '/images' },
         { label: repository, to: pathOf(repository) },

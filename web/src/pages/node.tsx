@@ -1,18 +1,33 @@
-import { Anchor, Button, Card, Code, Group, List, Modal, SimpleGrid, Stack, Text, Title } from '@mantine/core';
+import {
+  Anchor,
+  Button,
+  Card,
+  Code,
+  Group,
+  List,
+  Modal,
+  SegmentedControl,
+  SimpleGrid,
+  Stack,
+  Text,
+  Title,
+} from '@mantine/core';
 import { IconBox, IconServer } from '@tabler/icons-react';
-import { getRouteApi, Link } from '@tanstack/react-router';
+import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useCordon, useDrain, useEndDrain, useUncordon } from '../actions/node';
 import { useNodes, useOne } from '../model/collections';
 import { useMay } from '../model/me';
-import { nodeOpening, told, useNodePods, useNodesUsed } from '../model/node';
+import { nodeOpening, told, usedNow, useNodePods, useNodesUsed } from '../model/node';
 import type { DrainMode, Node, Pod } from '../model/schema';
+import { RANGE_WORDS, RANGES, usageRange, useUsage, useUsageSample } from '../model/usage';
 import { Facts, Pairs } from '../view/facts';
 import { Conditions, DrainForm, DrainStatus, NodeBars, NodeSigns } from '../view/node';
-import { EmptyState, Loading, Page } from '../view/page';
+import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
 import { PhaseBadge } from '../view/phase';
 import { type Column, DataTable } from '../view/table';
 import { Ago, Copyable } from '../view/text';
+import { UsageCharts } from '../view/usage';
 
 const route = getRouteApi('/inside/nodes/$node');
 const CRUMBS = [{ label: 'Nodes', to: '/nodes' }];
@@ -51,7 +66,9 @@ function NodeView({ node }: { node: Node }) {
   const { name } = node.metadata;
   const status = told(node);
   const mayChange = useMay('admin');
-  const used = useNodesUsed(useMay('viewer'))?.get(name);
+  const asked = useNodesUsed(useMay('viewer'))?.get(name);
+  const sample = useUsageSample()?.nodes.find((of) => of.name === name);
+  const used = usedNow(asked, sample);
   const pods = useNodePods(name);
   const others = useNodes()?.some((other) => other.metadata.name !== name && nodeOpening(other) === 'open') ?? false;
   const cordon = useCordon();
@@ -126,6 +143,7 @@ function NodeView({ node }: { node: Node }) {
           <NodeFacts node={node} />
         </Card>
       </SimpleGrid>
+      <NodeHistory node={name} />
       <section aria-label="Pods on this node">
         <Title order={2} size="h4" mb="sm">
           Pods on this node
@@ -188,6 +206,37 @@ function NodeView({ node }: { node: Node }) {
         )}
       </Modal>
     </Page>
+  );
+}
+
+/** What it used over time, and goes on using while somebody looks. */
+function NodeHistory({ node }: { node: string }) {
+  const { range } = route.useSearch();
+  const navigate = useNavigate({ from: '/nodes/$node' });
+  const chosen = usageRange(range);
+  const usage = useUsage({ of: 'node', name: node }, chosen);
+  return (
+    <Card component="section" aria-label="Use over time">
+      <Group justify="space-between" mb="sm">
+        <Title order={2} size="h4">
+          Over time
+        </Title>
+        <SegmentedControl
+          aria-label="How far back"
+          size="xs"
+          data={RANGES.map((value) => ({ value, label: RANGE_WORDS[value] }))}
+          value={chosen}
+          onChange={(value) => void navigate({ search: { range: value }, replace: true })}
+        />
+      </Group>
+      {usage.error !== null ? (
+        <ProblemAlert error={usage.error} retry={() => void usage.refetch()} />
+      ) : usage.data === undefined ? (
+        <Loading rows={1} height={160} />
+      ) : (
+        <UsageCharts usage={usage.data} />
+      )}
+    </Card>
   );
 }
 

@@ -4,14 +4,25 @@ import { Link } from '@tanstack/react-router';
 import { useNodes } from '../model/collections';
 import { count } from '../model/format';
 import { useMay } from '../model/me';
-import { useNodesUsed } from '../model/node';
+import { usedNow, useNodesUsed } from '../model/node';
+import { useUsageSample } from '../model/usage';
 import { NodeCards } from '../view/node';
 import { EmptyState, Loading, Page } from '../view/page';
 
 export default function NodesPage() {
   const may = useMay('viewer');
   const nodes = useNodes();
-  const used = useNodesUsed(may);
+  const asked = useNodesUsed(may);
+  const sample = useUsageSample();
+  const used = new Map(
+    nodes?.flatMap(({ metadata: { name } }) => {
+      const now = usedNow(
+        asked?.get(name),
+        sample?.nodes.find((of) => of.name === name),
+      );
+      return now === undefined ? [] : [[name, now] as const];
+    }),
+  );
   const ready = nodes?.filter((node) => node.status.ready).length ?? 0;
   return (
     <Page
@@ -33,7 +44,7 @@ export default function NodesPage() {
         <EmptyState icon={<IconServer />} title="No node answers">
           Coracle finds its nodes by itself: with Docker it is the machine it runs on, with Kubernetes all of the
           cluster. None is there now, so nothing can run. The{' '}
-          <Anchor component={Link} to="/">
+          <Anchor component={Link} to="/" underline="always">
             overview
           </Anchor>{' '}
           says what is wrong.

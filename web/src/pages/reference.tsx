@@ -20,7 +20,7 @@ export default function ReferencePage() {
         <>
           Everything that this dashboard does, programs can do too: it has no other way in than this one. They log in
           with a{' '}
-          <Anchor component={Link} to="/tokens" size="sm">
+          <Anchor component={Link} to="/tokens" size="sm" underline="always">
             token
           </Anchor>
           .
@@ -56,7 +56,7 @@ function Reference({ document }: { document: ApiDocument }) {
   const operations = useMemo(() => operationsOf(document), [document]);
   const shown = found(operations, q);
   const groups = useMemo(() => grouped(shown), [shown]);
-  const chosen = operations.find((operation) => operation.id === id) ?? shown[0];
+  const chosen = operations.find((operation) => operation.id === id) ?? groups[0]?.[1][0];
   const choose = (operation: string) => void navigate({ search: (before) => ({ ...before, operation }) });
   return (
     <Stack gap="sm">

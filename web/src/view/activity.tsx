@@ -1,7 +1,7 @@
 /** One thing that happened. */
 import { Anchor, Badge, Group, Text, ThemeIcon, Tooltip } from '@mantine/core';
 import { IconRobot, IconUser } from '@tabler/icons-react';
-import { type Activity, isPlatform } from '../model/activity';
+import { type Activity, happened, isPlatform } from '../model/activity';
 import classes from './activity.module.css';
 import { Ago } from './text';
 
@@ -27,7 +27,7 @@ export function ActivityRow({ event, onActor, onObject }: ActivityRowProps) {
           <Anchor component="button" type="button" size="sm" fw={600} onClick={() => onActor(spec.actor)}>
             {spec.actor}
           </Anchor>
-          : {spec.message}
+          : {happened(event)}
         </Text>
         <Group gap={8} mt={2}>
           <Badge size="sm" color={bad ? 'red' : 'gray'}>

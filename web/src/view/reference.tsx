@@ -153,7 +153,7 @@ export function OperationView({ operation, document, origin, link }: OperationVi
         </Code>
         <Text size="xs" c="dimmed" mt={4}>
           Words in capitals are yours to put in. A token is made under{' '}
-          <Anchor href="/tokens" size="xs">
+          <Anchor href="/tokens" size="xs" underline="always">
             Tokens
           </Anchor>
           .

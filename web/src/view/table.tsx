@@ -115,7 +115,7 @@ function HeadCell<T>(props: {
           {down && <IconArrowDown size={14} aria-hidden />}
         </button>
       ) : (
-        (column.head ?? column.title)
+        (column.head ?? (column.title === '' ? <VisuallyHidden>What can be done</VisuallyHidden> : column.title))
       )}
     </div>
   );
