@@ -123,7 +123,7 @@ export function OperationView({ operation, document, origin, link }: OperationVi
       </div>
       {operation.parameters.length > 0 && <Parameters operation={operation} />}
       {operation.body.map(({ type, schema }) => (
-        <section key={type} aria-label="What is sent">
+        <section key={type} aria-label={`What is sent as ${type}`}>
           <Title order={3} size="h5">
             What is sent <Code>{type}</Code>
           </Title>
