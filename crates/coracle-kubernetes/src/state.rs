@@ -43,6 +43,7 @@ pub(crate) struct Core {
     /// Builds that are asked for just now.
     pub(crate) builds_asked: Mutex<BTreeSet<String>>,
     pub(crate) samples: stats::Samples,
+    pub(crate) kubelets: crate::usage::Kubelets,
     pub(crate) groups: crate::discovery::Known,
     /// The API server can tell commands that their input has ended: seen at the first command.
     pub(crate) closes: AtomicBool,
@@ -267,6 +268,7 @@ impl Core {
             builds_made: AtomicBool::default(),
             builds_asked: Mutex::default(),
             samples: stats::Samples::default(),
+            kubelets: crate::usage::Kubelets::default(),
             groups: crate::discovery::Known::default(),
             closes: AtomicBool::new(false),
             changed,

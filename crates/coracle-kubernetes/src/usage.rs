@@ -3,10 +3,11 @@
 //! Theory of operation: one request per node that is ready, a few at a time, each with a short patience: a sample that comes
 //! late is worth nothing. What a kubelet tells of pods that are not ours is dropped as it is read. Kubelets measure every ten
 //! seconds or so, and say when: rates go by that. Nodes whose kubelet does not tell (the right to ask it was taken away) are
-//! asked for at the metrics API, where there is one: two requests for all of them, and no figures of the network.
+//! asked for at the metrics API, where there is one: two requests for all of them, and no figures of the network. A refusal is
+//! remembered for some minutes: operators who have a metrics server take the right to ask kubelets away.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,6 +16,7 @@ use coracle_model::usage::{Processor, Reading, Total};
 use coracle_model::workload::PodId;
 use futures::StreamExt as _;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::discovery;
 use crate::facts::{MANAGED_BY, MANAGER};
@@ -22,7 +24,7 @@ use crate::object::CONTAINER;
 use crate::phase;
 use crate::quantity;
 use crate::state::{Core, State};
-use crate::stats::{self, CpuSummary, Named, NodeSummary, PodMetrics, PodSummary};
+use crate::stats::{self, CpuSummary, Named, NodeSummary, PodMetrics, PodSummary, Summary};
 
 /// So many kubelets are asked at once: each answer may be a megabyte.
 const AT_ONCE: usize = 4;
@@ -30,6 +32,24 @@ const AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most nodes that are asked.
 const MOST_NODES: usize = 1000;
+
+/// So long kubelets are not asked that may not be, where there is somebody else to ask.
+const REFUSED: Duration = Duration::from_mins(10);
+
+/// When kubelets may be asked again.
+#[derive(Debug, Default)]
+pub(crate) struct Kubelets(Mutex<Option<Instant>>);
+
+impl Kubelets {
+    fn may_be_asked(&self) -> bool {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn have_refused(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REFUSED);
+    }
+}
 
 /// A pod of ours that runs.
 struct Target {
@@ -73,41 +93,52 @@ pub(crate) async fn usage(core: &Arc<Core>) -> Result<EngineUsage, EngineError> 
             .collect();
         (targets(state), names)
     });
-    let looks = nodes.into_iter().map(|node| async move {
-        let asked = tokio::time::timeout(PATIENCE, stats::summary(core, &node)).await;
-        let late = |_elapsed| EngineError::Unavailable("a kubelet did not answer in time".into());
-        (node, asked.map_err(late).flatten())
-    });
-    let mut looks = futures::stream::iter(looks).buffer_unordered(AT_ONCE);
     let mut read = Read::default();
-    let mut silent = BTreeSet::new();
+    let mut silent: BTreeSet<String> = BTreeSet::new();
     let mut failed = None;
-    while let Some((node, summary)) = looks.next().await {
-        match summary {
-            Ok(summary) => {
-                for pod in summary.pods.into_iter().flatten() {
-                    read.pod(&targets, pod);
+    if !core.kubelets.may_be_asked() && discovery::metrics(core).await.unwrap_or(false) {
+        silent.extend(nodes);
+    } else {
+        let looks = nodes.into_iter().map(|node| look(core, node));
+        let mut looks = futures::stream::iter(looks).buffer_unordered(AT_ONCE);
+        while let Some((node, summary)) = looks.next().await {
+            match summary {
+                Ok(summary) => {
+                    for pod in summary.pods.into_iter().flatten() {
+                        read.pod(&targets, pod);
+                    }
+                    read.nodes.insert(node, of_node(&summary.node));
                 }
-                read.nodes.insert(node, of_node(&summary.node));
-            }
-            Err(error) => {
-                tracing::debug!(node, %error, "a kubelet does not tell what is used");
-                silent.insert(node);
-                failed = Some(error);
+                Err(error) => {
+                    tracing::debug!(node, %error, "a kubelet does not tell what is used");
+                    if matches!(error, EngineError::Forbidden { .. }) {
+                        core.kubelets.have_refused();
+                    }
+                    silent.insert(node);
+                    failed = Some(error);
+                }
             }
         }
     }
-    if let Some(error) = failed {
-        let measured = metrics(core, &targets, &silent, &mut read).await;
+    if !silent.is_empty() {
+        let filled = metrics(core, &targets, &silent, &mut read).await;
         // Nothing at all: whoever asked must know why.
         if read.nodes.is_empty() && read.pods.is_empty() {
-            return Err(measured.err().unwrap_or(error));
+            let why = filled.err().or(failed);
+            return Err(why.unwrap_or(EngineError::Unsupported("figures of pods and nodes")));
         }
     }
     Ok(EngineUsage {
         pods: read.pods.into_iter().collect(),
         nodes: read.nodes.into_iter().collect(),
     })
+}
+
+/// What a node's kubelet tells, or why it does not.
+async fn look(core: &Core, node: String) -> (String, Result<Summary, EngineError>) {
+    let asked = tokio::time::timeout(PATIENCE, stats::summary(core, &node)).await;
+    let late = |_elapsed| EngineError::Unavailable("a kubelet did not answer in time".into());
+    (node, asked.map_err(late).flatten())
 }
 
 impl Read {

@@ -205,6 +205,22 @@ async fn the_metrics_api_fills_in_for_kubelets_that_may_not_be_asked() {
 }
 
 #[tokio::test]
+async fn kubelets_that_refuse_are_left_alone_where_there_is_somebody_else_to_ask() {
+    for (release, asked) in [(Release::Current, 0), (Release::Old, 2)] {
+        let bed = Bed::new(release).await;
+        bed.server.document(SUMMARY_A, summary(10, &[]));
+        bed.server.document(SUMMARY_B, summary(10, &[]));
+        let node = "/apis/metrics.k8s.io/v1beta1/nodes/a";
+        let used = json!({ "cpu": "250m", "memory": "6Mi" });
+        bed.server.put(node, json!({ "usage": used }));
+        bed.core.kubelets.have_refused();
+        let usage = bed.look().await.unwrap();
+        assert!(!usage.nodes.is_empty());
+        assert_eq!(bed.asked("/proxy/stats/summary"), asked, "{release:?}");
+    }
+}
+
+#[tokio::test]
 async fn one_kubelet_that_fails_keeps_no_other_from_telling() {
     let bed = Bed::new(Release::Old).await;
     bed.server
