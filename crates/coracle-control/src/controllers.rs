@@ -70,6 +70,7 @@ impl Controllers {
         let supervisor = supervisor.child("controllers");
         let scene = Arc::new(Scene::new(control, options, supervisor.clone()));
         let ledger = drain::SharedLedger::default();
+        let cleared = source::Cleared::default();
         let mut apps = None;
         let app = runner::start(&scene, |kick| {
             apps = Some(kick.clone());
@@ -84,7 +85,12 @@ impl Controllers {
             runner::start(&scene, |_| {
                 drain::DrainController::new(&scene, ledger.clone())
             }),
-            runner::start(&scene, |_| source::SourceController::new(&scene)),
+            runner::start(&scene, |_| {
+                source::SourceController::<source::Here>::new(&scene, &cleared)
+            }),
+            runner::start(&scene, |_| {
+                source::SourceController::<source::Elsewhere>::new(&scene, &cleared)
+            }),
             runner::start(&scene, |kick| build::BuildController::new(&scene, kick)),
             runner::start(&scene, |_| pod::PodController::new(&scene)),
             runner::start(&scene, |_| pod_action::PodActionController::new(&scene)),

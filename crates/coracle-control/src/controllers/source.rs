@@ -4,7 +4,9 @@
 //! credentials that were for the fetch are gone. A file gets its name only when it is whole, and a new one in each run: of a
 //! run that was killed, or by a leader that was paused, a file is left that nobody names, which the sweep of uploads takes.
 //! Folders that a killed process left are removed at the start. A source that somebody deletes meanwhile ends its run.
+//! What is fetched from elsewhere has a lane of its own ([`Lane`]): servers that take their time keep nobody's archive waiting.
 
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,10 +40,50 @@ const ACTOR: Actor = Actor::Platform("source controller");
 /// Between two looks at the room on the disk while something is fetched.
 const DISK_LOOK: Duration = Duration::from_secs(1);
 
-/// Fetches sources.
-pub struct SourceController {
+/// Which sources a controller takes.
+pub trait Lane: Send + Sync + 'static {
+    /// The controller's name in logs and statuses.
+    const NAME: &'static str;
+    /// The most at the same time.
+    const AT_ONCE: usize;
+    /// Is it one of these?
+    fn takes(origin: &SourceOrigin) -> bool;
+}
+
+/// What is here already: archives and templates.
+#[derive(Debug)]
+pub struct Here;
+
+/// What is fetched from a server.
+#[derive(Debug)]
+pub struct Elsewhere;
+
+impl Lane for Here {
+    const NAME: &'static str = "source";
+    const AT_ONCE: usize = 2;
+
+    fn takes(origin: &SourceOrigin) -> bool {
+        !Elsewhere::takes(origin)
+    }
+}
+
+impl Lane for Elsewhere {
+    const NAME: &'static str = "git";
+    const AT_ONCE: usize = 4;
+
+    fn takes(origin: &SourceOrigin) -> bool {
+        matches!(origin, SourceOrigin::Git(_))
+    }
+}
+
+/// What a process before this one left is removed once, before either lane begins.
+pub(super) type Cleared = Arc<tokio::sync::OnceCell<()>>;
+
+/// Fetches the sources of a lane.
+pub struct SourceController<L> {
     scene: Arc<Scene>,
-    cleared: tokio::sync::OnceCell<()>,
+    cleared: Cleared,
+    lane: PhantomData<L>,
 }
 
 /// Why there is nothing to build.
@@ -98,11 +140,12 @@ impl From<SourceError> for Trouble {
     }
 }
 
-impl SourceController {
-    pub(super) fn new(scene: &Arc<Scene>) -> Self {
+impl<L: Lane> SourceController<L> {
+    pub(super) fn new(scene: &Arc<Scene>, cleared: &Cleared) -> Self {
         Self {
             scene: Arc::clone(scene),
-            cleared: tokio::sync::OnceCell::new(),
+            cleared: Arc::clone(cleared),
+            lane: PhantomData,
         }
     }
 
@@ -363,10 +406,10 @@ async fn no_room(dir: &Path) -> OperationError {
 }
 
 #[async_trait]
-impl Reconciler for SourceController {
+impl<L: Lane> Reconciler for SourceController<L> {
     type Key = SourceKey;
-    const NAME: &'static str = "source";
-    const AT_ONCE: usize = 2;
+    const NAME: &'static str = L::NAME;
+    const AT_ONCE: usize = L::AT_ONCE;
 
     async fn keys(&self) -> Result<Vec<SourceKey>, OperationError> {
         let sources = self
@@ -378,7 +421,8 @@ impl Reconciler for SourceController {
         let key = |source: Source| {
             let id = SourceId::new(source.metadata.name).ok()?;
             let project = source.metadata.project?;
-            (!source.status.phase.is_final()).then_some(SourceKey { project, id })
+            let ours = L::takes(&source.spec.origin) && !source.status.phase.is_final();
+            ours.then_some(SourceKey { project, id })
         };
         Ok(sources.into_iter().filter_map(key).collect())
     }
@@ -397,7 +441,9 @@ impl Reconciler for SourceController {
     async fn reconcile(&self, key: &SourceKey) -> Result<Next, OperationError> {
         let at = keys::source(&key.project, &key.id);
         let source = self.scene.control.objects.get::<SourceSpec>(&at).await?;
-        let Some(source) = source.filter(|source| !source.status.phase.is_final()) else {
+        let ours =
+            |source: &Source| L::takes(&source.spec.origin) && !source.status.phase.is_final();
+        let Some(source) = source.filter(ours) else {
             return Ok(Next::Rest);
         };
         self.cleared.get_or_init(|| self.clear()).await;
