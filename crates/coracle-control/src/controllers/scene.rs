@@ -51,6 +51,10 @@ pub struct Options {
     pub rescan: Duration,
     /// Time between two sweeps.
     pub sweep: Duration,
+    /// Time between two collections of the registry.
+    pub collect: Duration,
+    /// What of the registry is younger stays in a collection that says nothing else: longer than a client may pause in a push.
+    pub collect_age: Duration,
     /// The most time to fetch a release's image.
     pub image: Duration,
     /// The most time for the requests of a stopping pod to end, should no gateway tell that they did.
@@ -64,6 +68,8 @@ impl Default for Options {
             retention: Retention::default(),
             rescan: Duration::from_secs(60),
             sweep: Duration::from_secs(600),
+            collect: Duration::from_secs(24 * 3600),
+            collect_age: Duration::from_secs(3600),
             image: Duration::from_secs(600),
             drain: Duration::from_secs(30),
         }
