@@ -12,6 +12,7 @@ export default defineConfig({
   retries: process.env.CI === undefined ? 0 : 1,
   reporter: [['list']],
   use: {
+    actionTimeout: 20_000,
     launchOptions: {
       ...(process.env.CORACLE_BROWSER === undefined ? {} : { executablePath: process.env.CORACLE_BROWSER }),
       // Chromium's own sandbox cannot be had as root; everything that it opens here is ours.

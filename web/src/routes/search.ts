@@ -8,23 +8,20 @@ function text(raw: Raw, name: string): string | undefined {
   return typeof value === 'number' ? String(value) : undefined;
 }
 
-/** Leaves out what is undefined, so that it is not in the address. */
-function some<T extends Record<string, string | undefined>>(given: T): { [K in keyof T]?: string | undefined } {
-  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as {
-    [K in keyof T]?: string | undefined;
-  };
-}
-
+/**
+ * The named words; undefined where there is none. Every name is there: what the router finds missing it takes from the
+ * address as it stands, unread.
+ */
 const pick =
   <const N extends string>(...names: N[]) =>
   (raw: Raw): { [K in N]?: string | undefined } =>
-    some(Object.fromEntries(names.map((name) => [name, text(raw, name)])) as Record<N, string | undefined>);
+    Object.fromEntries(names.map((name) => [name, text(raw, name)])) as { [K in N]?: string | undefined };
 
 /** `next`: where to go after the login, within the dashboard. */
-export const login = (raw: Raw): { next?: string } => {
+export const login = (raw: Raw): { next?: string | undefined } => {
   const next = text(raw, 'next');
   // Only a path of ours: `//host` and `/\host` would lead elsewhere.
-  return next !== undefined && /^\/(?![/\\])/.test(next) ? { next } : {};
+  return { next: next !== undefined && /^\/(?![/\\])/.test(next) ? next : undefined };
 };
 /** `source`: what is looked at before it is deployed; `build` or `release`: the deployment that is followed. */
 export const create = pick('project', 'from', 'app', 'source', 'build', 'release');
