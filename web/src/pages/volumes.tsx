@@ -160,15 +160,19 @@ function columnsFor(me: WhoAmI | undefined, remove: (volume: Volume) => void): C
       wide: true,
       order: (volume) => volume.used_by.length,
       cell: (volume) => {
-        const [first] = volume.used_by;
+        const [first, ...more] = volume.used_by;
         if (first === undefined) return 'no pod';
+        if (more.length > 0) {
+          return (
+            <Tooltip label={volume.used_by.join(', ')} multiline maw={360}>
+              <span>{count(volume.used_by.length, 'pod')}</span>
+            </Tooltip>
+          );
+        }
         return (
-          <>
-            <Anchor component={Link} to={`/projects/${part(volume.project)}/pods/${part(first)}`} size="sm">
-              {first}
-            </Anchor>
-            {volume.used_by.length > 1 && ` and ${count(volume.used_by.length - 1, 'more', 'more')}`}
-          </>
+          <Anchor component={Link} to={`/projects/${part(volume.project)}/pods/${part(first)}`} size="sm">
+            {first}
+          </Anchor>
         );
       },
     },

@@ -46,6 +46,14 @@ export function Method({ method }: { method: string }) {
   );
 }
 
+/** Text with names in it, as the document writes them between backticks. */
+function Prose({ children }: { children: string }) {
+  return children.split('`').map((part, index) =>
+    // biome-ignore lint/suspicious/noArrayIndexKey: parts of one text never move
+    index % 2 === 1 ? <Code key={index}>{part}</Code> : part,
+  );
+}
+
 interface OperationListProps {
   groups: readonly (readonly [string, readonly Operation[]])[];
   chosen: string | undefined;
@@ -70,8 +78,9 @@ export function OperationList({ groups, chosen, onChoose }: OperationListProps) 
                 aria-current={operation.id === chosen ? 'true' : undefined}
                 onClick={() => onChoose(operation.id)}
                 leftSection={<Method method={operation.method} />}
-                label={operation.path.replace('/api/v1', '') || operation.path}
-                classNames={{ label: classes.path ?? '' }}
+                label={operation.summary.split(/[.\n]/)[0] || operation.path}
+                description={operation.path.replace('/api/v1', '') || operation.path}
+                classNames={{ label: classes.summary ?? '', description: classes.path ?? '' }}
                 py={4}
                 style={{ borderRadius: 'var(--mantine-radius-sm)' }}
               />
@@ -113,11 +122,11 @@ export function OperationView({ operation, document, origin, link }: OperationVi
           </CopyButton>
         </Group>
         <Title order={2} size="h4" mt="xs" fw={600} style={{ overflowWrap: 'anywhere' }}>
-          {summary}
+          <Prose>{summary ?? ''}</Prose>
         </Title>
         {[...more, operation.description].filter(Boolean).length > 0 && (
           <Text size="sm" style={{ whiteSpace: 'pre-wrap' }}>
-            {[...more, operation.description].filter(Boolean).join('\n')}
+            <Prose>{[...more, operation.description].filter(Boolean).join('\n')}</Prose>
           </Text>
         )}
       </div>
@@ -127,7 +136,11 @@ export function OperationView({ operation, document, origin, link }: OperationVi
           <Title order={3} size="h5">
             What is sent <Code>{type}</Code>
           </Title>
-          {schema !== undefined && <SchemaView schema={schema} document={document} />}
+          {type !== 'application/json' ? (
+            <Text size="sm">The bytes of a file.</Text>
+          ) : (
+            schema !== undefined && <SchemaView schema={schema} document={document} way="sent" />
+          )}
         </section>
       ))}
       <section aria-label="As a command">
@@ -172,7 +185,9 @@ export function OperationView({ operation, document, origin, link }: OperationVi
                 </Badge>
                 <Text size="sm">{answer.description}</Text>
               </Group>
-              {answer.schema !== undefined && <SchemaView schema={answer.schema} document={document} />}
+              {answer.schema !== undefined && (
+                <SchemaView schema={answer.schema} document={document} way="told" open={answer.status !== 'default'} />
+              )}
             </div>
           ))}
         </Stack>
@@ -210,7 +225,9 @@ function Parameters({ operation }: { operation: Operation }) {
                   </Text>
                 </Table.Td>
                 <Table.Td>
-                  <Text size="sm">{parameter.description ?? parameter.schema?.description ?? ''}</Text>
+                  <Text size="sm">
+                    <Prose>{parameter.description ?? parameter.schema?.description ?? ''}</Prose>
+                  </Text>
                 </Table.Td>
               </Table.Tr>
             ))}
@@ -221,8 +238,17 @@ function Parameters({ operation }: { operation: Operation }) {
   );
 }
 
+interface SchemaViewProps {
+  schema: Schema;
+  document: ApiDocument;
+  /** What is told has all of its fields: only of what is sent it is said what is needed. */
+  way: 'sent' | 'told';
+  open?: boolean;
+}
+
 /** A schema with its fields; what it refers to opens on demand, because schemas can go round. */
-function SchemaView({ schema, document, open = true }: { schema: Schema; document: ApiDocument; open?: boolean }) {
+function SchemaView(props: SchemaViewProps) {
+  const { schema, document, way, open = true } = props;
   const [opened, setOpened] = useState(open);
   const { schema: inner } = bare(schema);
   const items = inner.items;
@@ -235,7 +261,6 @@ function SchemaView({ schema, document, open = true }: { schema: Schema; documen
     return (
       <Text size="sm" c="dimmed">
         {typeWords(whole.enum !== undefined || name === undefined ? whole : target)}
-        {name !== undefined && whole.description !== undefined && `. ${whole.description}`}
       </Text>
     );
   }
@@ -246,14 +271,14 @@ function SchemaView({ schema, document, open = true }: { schema: Schema; documen
           {opened ? <IconChevronDown size={14} aria-hidden /> : <IconChevronRight size={14} aria-hidden />}
           <Code>{typeWords(inner)}</Code>
           <Text span size="xs" c="dimmed">
-            {whole.description?.split('\n')[0]}
+            <Prose>{whole.description?.split('\n')[0] ?? ''}</Prose>
           </Text>
         </UnstyledButton>
       )}
       {(opened || (name === undefined && items === undefined)) && (
         <ul className={classes.fields}>
           {fields.map((field) => (
-            <Field key={field.name} {...field} document={document} />
+            <Field key={field.name} {...field} document={document} way={way} />
           ))}
           {choices.map((choice) => (
             <li key={JSON.stringify(choice).slice(0, 200)}>
@@ -263,10 +288,10 @@ function SchemaView({ schema, document, open = true }: { schema: Schema; documen
               </Text>
               {choice.description !== undefined && (
                 <Text size="xs" c="dimmed">
-                  {choice.description}
+                  <Prose>{choice.description}</Prose>
                 </Text>
               )}
-              {isDeep(choice, document) && <SchemaView schema={choice} document={document} open={false} />}
+              {isDeep(choice, document) && <SchemaView schema={choice} document={document} way={way} open={false} />}
             </li>
           ))}
         </ul>
@@ -287,8 +312,8 @@ function isDeep(schema: Schema, document: ApiDocument): boolean {
   );
 }
 
-function Field(props: { name: string; schema: Schema; required: boolean; document: ApiDocument }) {
-  const { name, schema, required, document } = props;
+function Field(props: SchemaViewProps & { name: string; required: boolean }) {
+  const { name, schema, required, document, way } = props;
   const { schema: inner, nullable } = bare(schema);
   const bounds = [
     inner.minimum !== undefined && `at least ${inner.minimum}`,
@@ -304,7 +329,7 @@ function Field(props: { name: string; schema: Schema; required: boolean; documen
         <Text span size="sm">
           {typeWords(inner)}
         </Text>
-        {required && (
+        {required && way === 'sent' && (
           <Text span size="xs" c="red">
             needed
           </Text>
@@ -317,10 +342,10 @@ function Field(props: { name: string; schema: Schema; required: boolean; documen
       </Group>
       {(schema.description ?? inner.description) !== undefined && (
         <Text size="xs" c="dimmed">
-          {schema.description ?? inner.description}
+          <Prose>{schema.description ?? inner.description ?? ''}</Prose>
         </Text>
       )}
-      {isDeep(inner, document) && <SchemaView schema={inner} document={document} open={false} />}
+      {isDeep(inner, document) && <SchemaView schema={inner} document={document} way={way} open={false} />}
     </li>
   );
 }
