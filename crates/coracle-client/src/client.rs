@@ -156,6 +156,11 @@ impl Client {
         self.send(request.timeout(ORDINARY)).await.map(drop)
     }
 
+    /// A request whose answer is of no interest.
+    pub(crate) async fn unanswered(&self, request: RequestBuilder) -> Result<()> {
+        self.send(request.timeout(ORDINARY)).await.map(drop)
+    }
+
     pub(crate) async fn ordinary<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
         self.answer(request.timeout(ORDINARY)).await
     }

@@ -10,6 +10,7 @@ use coracle_model::node::Node;
 use coracle_model::object::Kind;
 use coracle_model::pod::Pod;
 use coracle_model::project::Project;
+use coracle_model::registry::Registry;
 use coracle_model::release::Release;
 use coracle_model::source::Source;
 use futures::StreamExt as _;
@@ -63,6 +64,8 @@ pub enum AnyObject {
     Node(Box<Node>),
     /// A source.
     Source(Box<Source>),
+    /// The registry.
+    Registry(Box<Registry>),
     /// Of a kind that this client has no type for.
     Other(Value),
 }
@@ -139,6 +142,7 @@ fn object(client: &Client, data: &str) -> Result<AnyObject> {
         Ok(Kind::Pod) => AnyObject::Pod(typed(client, value)?),
         Ok(Kind::Node) => AnyObject::Node(typed(client, value)?),
         Ok(Kind::Source) => AnyObject::Source(typed(client, value)?),
+        Ok(Kind::Registry) => AnyObject::Registry(typed(client, value)?),
         _ => AnyObject::Other(value),
     })
 }

@@ -23,6 +23,15 @@ pub enum NewRelease {
     Previous,
     /// An earlier release, again.
     Rollback(ReleaseNumber),
+    /// A release of another app, with this app's own variables.
+    Promote {
+        /// The project of that app.
+        project: ProjectName,
+        /// That app.
+        app: AppName,
+        /// Its release; the live one without.
+        release: Option<ReleaseNumber>,
+    },
 }
 
 /// May an app that is not there be made for what is deployed?
@@ -43,7 +52,7 @@ impl MissingApp {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'a ImageRef>,
@@ -51,6 +60,16 @@ struct Body<'a> {
     config: Option<&'a RunConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rollback: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    promote: Option<Promote<'a>>,
+}
+
+#[derive(Serialize)]
+struct Promote<'a> {
+    project: &'a ProjectName,
+    app: &'a AppName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    release: Option<String>,
 }
 
 impl Client {
@@ -107,15 +126,27 @@ impl Client {
             NewRelease::Image { image, config } => Body {
                 image: Some(image),
                 config: config.as_ref(),
-                rollback: None,
+                ..Body::default()
             },
-            NewRelease::Previous | NewRelease::Rollback(_) => Body {
-                image: None,
-                config: None,
-                rollback: Some(match new {
-                    NewRelease::Rollback(number) => number.to_string(),
-                    _ => "previous".to_owned(),
+            NewRelease::Previous => Body {
+                rollback: Some("previous".to_owned()),
+                ..Body::default()
+            },
+            NewRelease::Rollback(number) => Body {
+                rollback: Some(number.to_string()),
+                ..Body::default()
+            },
+            NewRelease::Promote {
+                project,
+                app,
+                release,
+            } => Body {
+                promote: Some(Promote {
+                    project,
+                    app,
+                    release: release.map(|number| number.to_string()),
                 }),
+                ..Body::default()
             },
         };
         let request = self.request(Method::POST, &format!("{}/releases", path(project, app)));

@@ -11,6 +11,7 @@ use coracle_model::name::{ProjectName, UserName};
 use coracle_model::object::{Kind, Of, Spec};
 use coracle_model::pod::PodSpec;
 use coracle_model::project::ProjectSpec;
+use coracle_model::registry::RegistrySpec;
 use coracle_model::release::ReleaseSpec;
 use coracle_model::source::SourceSpec;
 use coracle_model::token::TokenSpec;
@@ -48,6 +49,12 @@ pub(super) static STORED: &[Stored] = &[
     told(Kind::Build, keys::BUILDS, Place::OfApp('b'), build),
     told(Kind::Release, keys::RELEASES, Place::OfApp('v'), release),
     told(Kind::Pod, keys::PODS, Place::InProject, pod),
+    told(
+        Kind::Registry,
+        keys::REGISTRY,
+        Place::Platform(Role::Viewer),
+        plain::<RegistrySpec>,
+    ),
     told(Kind::User, keys::USERS, ADMINS, plain::<UserSpec>),
     told(Kind::Token, keys::TOKENS, Place::OfUser, plain::<TokenSpec>),
     told(

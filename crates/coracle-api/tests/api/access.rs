@@ -31,6 +31,8 @@ fn need(method: &str, path: &str) -> Need {
         }
         "/api/v1/system/usage" | "/api/v1/nodes/{node}/usage" => Everywhere(Role::Viewer),
         path if path.starts_with("/api/v1/nodes/{node}/") => Everywhere(Role::Admin),
+        "/api/v1/registry" => Everywhere(Role::Viewer),
+        "/api/v1/registry/collect" => Everywhere(Role::Admin),
         "/api/v1/export" | "/api/v1/import" => Everywhere(Role::Admin),
         "/api/v1/projects" if !look => Everywhere(Role::Admin),
         "/api/v1/projects/{project}" if method == "put" => InProject(Role::Admin),

@@ -29,6 +29,7 @@ mod events;
 mod export;
 mod gateway;
 mod hostile;
+mod image;
 mod import;
 mod import_bounds;
 mod import_replace;

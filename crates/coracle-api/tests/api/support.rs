@@ -106,6 +106,7 @@ pub(crate) struct Platform {
     /// Where the registry alone is served.
     pub(crate) registry_address: std::net::SocketAddr,
     pub(crate) credential: PlatformCredential,
+    pub(crate) registry: Registry,
     pub(crate) data: PathBuf,
     /// Where sources are laid out for builds.
     pub(crate) desk: ContextDesk,
@@ -217,7 +218,7 @@ impl Platform {
         let control = control.with_image_tags(Arc::new(BuildTags(registry.clone())));
         let state = ApiState::new(
             control.clone(),
-            registry,
+            registry.clone(),
             Secret::new(GATEWAY_TOKEN),
             options.statuses,
             supervisor.clone(),
@@ -246,6 +247,7 @@ impl Platform {
             .build()
             .unwrap();
         Self {
+            registry,
             control,
             sim,
             supervisor,
