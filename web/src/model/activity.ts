@@ -4,7 +4,7 @@ import { useCallback } from 'react';
 import { send } from './client';
 import { useNotices } from './collections';
 import type { Notice } from './live';
-import { problemOf } from './problem';
+import { ApiProblem, problemOf } from './problem';
 import type { EventList } from './schema';
 
 export type Activity = EventList['items'][number];
@@ -28,10 +28,18 @@ const ON_A_PAGE = 100;
 export const EXPORT_MOST = 20_000;
 
 async function page(filter: ActivityFilter, limit: number, after: string | undefined): Promise<ActivityPage> {
-  // The filters are in the API's document once the platform has them; one that it does not know changes nothing.
+  try {
+    return await ask({ ...filter }, limit, after);
+  } catch (error) {
+    // A platform that knows no such filter tells everything, and it is narrowed here.
+    if (!(error instanceof ApiProblem && error.code === 'unknown_field')) throw error;
+    return ask({}, limit, after);
+  }
+}
+
+async function ask(filter: ActivityFilter, limit: number, after: string | undefined): Promise<ActivityPage> {
   const query = new URLSearchParams({ limit: String(limit) });
-  for (const [name, value] of Object.entries(filter)) if (value !== undefined) query.set(name, value);
-  if (after !== undefined) query.set('after', after);
+  for (const [name, value] of Object.entries({ ...filter, after })) if (value !== undefined) query.set(name, value);
   const response = await send(new Request(new URL(`/api/v1/activity?${query}`, window.location.origin)));
   const body: unknown = await response.json().catch(() => null);
   if (!response.ok) throw problemOf(response.status, body);

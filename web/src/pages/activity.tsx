@@ -4,7 +4,7 @@ import { useMutation } from '@tanstack/react-query';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useMemo } from 'react';
 import { failed } from '../actions/notify';
-import { activityCsv, useActivity, wholeActivity } from '../model/activity';
+import { activityCsv, passes, useActivity, wholeActivity } from '../model/activity';
 import { useProjects } from '../model/collections';
 import { useMay } from '../model/me';
 import { ActivityRow } from '../view/activity';
@@ -53,7 +53,7 @@ export default function ActivityPage() {
     },
     onError: failed,
   });
-  const all = activity.data?.pages.flatMap((page) => page.items);
+  const all = activity.data?.pages.flatMap((page) => page.items).filter((event) => passes(event, filter));
   const shown = all?.filter(({ metadata, spec }) =>
     matches(q, spec.actor, spec.action, spec.kind, spec.object, spec.message, metadata.project),
   );

@@ -31,9 +31,11 @@ function Whole() {
   const settings = useSettings();
   const system = useSystem();
   const mayChange = useMay('admin');
+  // A platform whose settings are all given at its start has none to be changed.
+  const fixed = settings.error instanceof ApiProblem && settings.error.code === 'not_found';
   return (
     <>
-      {settings.error !== null ? (
+      {fixed ? null : settings.error !== null ? (
         <ProblemAlert error={settings.error} retry={() => void settings.refetch()} />
       ) : settings.data === undefined ? (
         <Loading rows={4} height={120} />
@@ -121,6 +123,7 @@ function Platform({ system }: { system: System }) {
       <Facts
         facts={[
           { label: 'Coracle', value: `version ${system.version}` },
+          { label: 'Domain', hint: 'Apps are served under names below it.', value: system.domain },
           { label: 'Running for', value: span(system.uptime_seconds * 1000) },
           {
             label: 'Engine',

@@ -235,8 +235,8 @@ export function DrainForm({ node, pods, elsewhere, first, busy, error, onDrain, 
         </Text>
         {!elsewhere && (
           <Alert color="orange" icon={<IconInfoCircle />} title="There is no other node">
-            Nothing can run elsewhere. A gentle drain waits until another node is there; by force the pods stop, and
-            your apps are away until a node is open again.
+            Nothing can run elsewhere. A gentle drain is refused while apps run here. By force they stop, and they are
+            away until a node is open again.
           </Alert>
         )}
         <Radio.Group label="How" value={mode} onChange={(value) => setMode(value === 'force' ? 'force' : 'gentle')}>
