@@ -24,8 +24,11 @@ export function useCollection<K extends LiveKind, T>(
   return query.data;
 }
 
+/** `web-2` before `web-10`. One for all comparisons: making one takes longer than a hundred of them. */
+const NATURAL = new Intl.Collator(undefined, { numeric: true });
+
 function byName<T extends { metadata: { name: string } }>(a: T, b: T): number {
-  return a.metadata.name.localeCompare(b.metadata.name, undefined, { numeric: true });
+  return NATURAL.compare(a.metadata.name, b.metadata.name);
 }
 
 function inProject<T extends { metadata: { project?: string | null; name: string } }>(
