@@ -35,8 +35,9 @@ export interface LogSource {
 
 /** Before a connection that broke is made again, in milliseconds; the last one for all that follow. */
 const PAUSE = [500, 1000, 2000, 5000];
-/** So many lines are taken in between two frames. */
-const BATCH = 2000;
+/** Lines are taken in for so long between two frames, in milliseconds, looking at the clock after so many. */
+const SLICE = 8;
+const BATCH = 200;
 /** A pod that had more to tell would have told it in this time, in milliseconds. */
 const QUIET = 5000;
 /** Asked for once more before the last line, in milliseconds: lines of several pods do not arrive in their order. */
@@ -298,29 +299,44 @@ export class LogFeed {
     const reader = new Reader(format);
     const cutter = new LineCutter();
     const pieces = body.pipeThrough(new TextDecoderStream()).getReader();
+    // Lines wait for the next frame; the next piece waits for it too once reading took a slice of time.
+    let fresh: LogInput[] = [];
+    let slice = performance.now() + SLICE;
+    let coming: Promise<void> | undefined;
+    const show = (): void => {
+      coming = undefined;
+      slice = performance.now() + SLICE;
+      // Also when nobody wants more: these lines are known as told, and would not be taken again.
+      if (fresh.length === 0) return;
+      some = true;
+      onLine();
+      this.#lines += fresh.length;
+      this.log.push(fresh);
+      fresh = [];
+    };
+    const drawn = (): Promise<void> => {
+      coming ??= frame().then(show);
+      return coming;
+    };
     const take = async (lines: readonly string[]): Promise<void> => {
-      for (let i = 0; i < lines.length && !signal.aborted; i += BATCH) {
-        const now = performance.now();
-        const fresh: LogInput[] = [];
-        for (const line of lines.slice(i, i + BATCH)) {
-          const input = reader.read(line);
-          if (input === undefined) continue;
+      for (const [place, line] of lines.entries()) {
+        const input = reader.read(line);
+        if (input !== undefined) {
           if (left > 0) left -= 1;
-          else if (resume !== 'since' || this.#doubles.isNew(input, now)) fresh.push(input);
+          else if (resume !== 'since' || this.#doubles.isNew(input, slice)) fresh.push(input);
         }
-        if (fresh.length === 0) continue;
-        some = true;
-        onLine();
-        this.#lines += fresh.length;
-        this.log.push(fresh);
-        await frame();
+        if (place % BATCH === BATCH - 1 && performance.now() > slice) await drawn();
+        if (signal.aborted) return;
       }
+      if (fresh.length > 0) void drawn();
     };
     for (;;) {
       const { done, value } = await pieces.read();
       await take(done ? cutter.end() : cutter.cut(value));
+      if (performance.now() > slice) await drawn();
       if (done || signal.aborted) break;
     }
+    await drawn();
     if (reader.ended || resume === 'never') return true;
     // Ended at once and without a word: there is no more. Else it may be the platform that went away.
     return resume === 'since' && !some && performance.now() - began < 1000;

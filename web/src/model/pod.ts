@@ -29,11 +29,19 @@ export function podPhase(pod: Pod): string {
   return pod.status.phase ?? 'pending';
 }
 
+/** Rows by their pod: one that did not change is the very same, and is not drawn again. */
+const known = new WeakMap<Pod, PodRow>();
+
 export function podRows(pods: readonly Pod[], sample: UsageSample | undefined): PodRow[] {
   const used = new Map(sample?.pods.map((one) => [`${one.project}/${one.name}`, one]));
   return pods.map((pod) => {
-    const key = podKey(pod);
-    return { key, pod, used: used.get(key) };
+    const before = known.get(pod);
+    const key = before?.key ?? podKey(pod);
+    const now = used.get(key);
+    if (before !== undefined && before.used === now) return before;
+    const row: PodRow = { key, pod, used: now };
+    known.set(pod, row);
+    return row;
   });
 }
 

@@ -26,7 +26,7 @@ type SearchName = 'project' | 'q' | 'order' | 'phase' | 'node' | 'app' | 'create
 export default function PodsPage() {
   const me = useMe();
   const search = route.useSearch();
-  const { project, q, order = 'name', phase, node, app, create } = search;
+  const { project, q, order, phase, node, app, create } = search;
   const navigate = useNavigate({ from: '/pods' });
   const put = useCallback(
     (name: SearchName, value: string | undefined) =>
@@ -272,53 +272,50 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
     {
       key: 'name',
       title: 'Name',
-      width: '2.4fr',
+      width: '3fr',
       order: ({ pod }) => podKey(pod),
       cell: ({ pod }) => (
-        <Link
-          to="/projects/$project/pods/$pod"
-          params={{ project: pod.metadata.project ?? '', pod: pod.metadata.name }}
-          className={classes.link}
-          title={pod.metadata.name}
-        >
-          {pod.metadata.name}
-        </Link>
+        <div className={classes.name}>
+          <Link
+            to="/projects/$project/pods/$pod"
+            params={{ project: pod.metadata.project ?? '', pod: pod.metadata.name }}
+            className={classes.link}
+            title={pod.metadata.name}
+          >
+            {pod.metadata.name}
+          </Link>
+          <span className={classes.of}>
+            {pod.spec.app == null ? (
+              'of no app'
+            ) : (
+              <Link
+                to="/projects/$project/apps/$app"
+                params={{ project: pod.metadata.project ?? '', app: pod.spec.app }}
+                className={classes.of}
+              >
+                {pod.spec.app}
+              </Link>
+            )}{' '}
+            in {pod.metadata.project}
+          </span>
+        </div>
       ),
     },
     {
       key: 'status',
       title: 'Status',
-      width: '120px',
+      width: '104px',
       order: ({ pod }) => podPhase(pod),
       cell: ({ pod }) => (
-        <span title={pod.status.reason ?? undefined}>
+        <span className={classes.middle} title={pod.status.reason ?? undefined}>
           <PhaseBadge phase={podPhase(pod)} />
         </span>
       ),
     },
     {
-      key: 'app',
-      title: 'App',
-      width: '1.1fr',
-      wide: true,
-      order: ({ pod }) => pod.spec.app ?? '',
-      cell: ({ pod }) =>
-        pod.spec.app == null ? (
-          <span className={classes.none}>none</span>
-        ) : (
-          <Link
-            to="/projects/$project/apps/$app"
-            params={{ project: pod.metadata.project ?? '', app: pod.spec.app }}
-            className={classes.link}
-          >
-            {pod.spec.app}
-          </Link>
-        ),
-    },
-    {
       key: 'restarts',
       title: 'Restarts',
-      width: '86px',
+      width: '76px',
       wide: true,
       order: ({ pod }) => pod.status.restarts ?? 0,
       cell: ({ pod }) => pod.status.restarts ?? 0,
@@ -326,15 +323,15 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
     {
       key: 'cpu',
       title: 'CPU',
-      width: '92px',
+      width: '60px',
       wide: true,
       order: ({ used }) => used?.cpu ?? -1,
-      cell: ({ used }) => cpu(used?.cpu),
+      cell: ({ used }) => <span title={cpu(used?.cpu)}>{cpu(used?.cpu).replace(' CPU', '')}</span>,
     },
     {
       key: 'memory',
       title: 'Memory',
-      width: '92px',
+      width: '84px',
       wide: true,
       order: ({ used }) => used?.memory ?? -1,
       cell: ({ used }) => (
@@ -354,7 +351,7 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
     {
       key: 'address',
       title: 'Address',
-      width: '112px',
+      width: '104px',
       wide: true,
       order: ({ pod }) => pod.status.address ?? '',
       cell: ({ pod }) => pod.status.address ?? '–',
@@ -399,7 +396,12 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
       title: 'Actions',
       head: '',
       width: '32px',
-      cell: ({ pod }) => mayChange(me, pod) && <RowMenu pod={pod} ask={ask} />,
+      cell: ({ pod }) =>
+        mayChange(me, pod) && (
+          <span className={classes.middle}>
+            <RowMenu pod={pod} ask={ask} />
+          </span>
+        ),
     },
   ];
 }

@@ -2,8 +2,8 @@
  * Where each line of a log stands: how many rows it takes, and which row it begins at.
  *
  * A line of plain letters takes as many rows as its length says, because all of them are equally wide; other lines are
- * taken to be so too until they were drawn and measured. Sums over a hundred thousand lines take less than a
- * millisecond, so they are simply made anew with each change.
+ * taken to be so too until they were drawn and measured. Appended lines cost what they are; any other change counts
+ * all lines anew, which takes a millisecond or two for a hundred thousand.
  */
 import { type LogLine, type LogLines, SHOWN_CHARACTERS } from '../../model/log';
 
@@ -15,24 +15,42 @@ export class RowMap {
   #count = 0;
   #lines: LogLines | undefined;
   #expanded: ReadonlySet<number> = new Set();
+  #first: LogLine | undefined;
+  #last: LogLine | undefined;
+  /** Something was measured since the rows were counted. */
+  #stale = false;
 
   /** Takes in the lines as they are now. `columns`: characters of a row; 0 where lines are not broken. */
   update(lines: LogLines, columns: number, expanded: ReadonlySet<number>): void {
     if (columns !== this.#columns) this.#measured.clear();
+    const kept = columns === this.#columns && expanded === this.#expanded ? this.#kept(lines) : 0;
     this.#lines = lines;
     this.#columns = columns;
     this.#expanded = expanded;
     this.#count = lines.length;
+    this.#first = lines.at(0);
+    this.#last = lines.at(this.#count - 1);
+    this.#stale = false;
     if (columns === 0) return;
-    if (this.#before.length < this.#count + 1) this.#before = new Uint32Array(Math.ceil((this.#count + 1) * 1.5));
+    if (this.#before.length < this.#count + 1) {
+      const wider = new Uint32Array(Math.ceil((this.#count + 1) * 1.5));
+      wider.set(this.#before.subarray(0, kept + 1));
+      this.#before = wider;
+    }
     const before = this.#before;
-    let sum = 0;
-    for (let i = 0; i < this.#count; i += 1) {
+    let sum = before[kept] ?? 0;
+    for (let i = kept; i < this.#count; i += 1) {
       before[i] = sum;
       const line = lines.at(i);
       if (line !== undefined) sum += this.rows(line);
     }
     before[this.#count] = sum;
+  }
+
+  /** So many lines at the front stand where they stood: all of them, when lines were only appended. */
+  #kept(lines: LogLines): number {
+    const same = !this.#stale && lines === this.#lines && this.#count > 0 && lines.at(0) === this.#first;
+    return same && lines.at(this.#count - 1) === this.#last ? this.#count : 0;
   }
 
   /** Rows of all lines. */
@@ -78,12 +96,8 @@ export class RowMap {
   measured(line: LogLine, rows: number): boolean {
     if (this.#columns === 0 || line.ascii || this.rows(line) === rows) return false;
     this.#measured.set(line.id, rows);
+    this.#stale = true;
     return true;
-  }
-
-  /** Forgets what a line took, because more or less of it is shown now. */
-  forget(id: number): void {
-    this.#measured.delete(id);
   }
 
   get lines(): LogLines | undefined {
