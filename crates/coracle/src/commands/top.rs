@@ -135,7 +135,7 @@ fn number(value: Option<f32>) -> String {
     match value {
         Some(value) if value >= 10.0 => format!("{value:.0}"),
         Some(value) if value >= 1.0 => format!("{value:.1}"),
-        Some(value) if value > 0.0 => format!("{value:.3}"),
+        Some(value) if value >= 0.0005 => format!("{value:.3}"),
         Some(_) => "0".to_owned(),
         None => UNKNOWN.to_owned(),
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn figures_have_the_digits_that_say_something() {
-        let shown = [None, Some(0.0), Some(0.0123), Some(1.26), Some(123.4)].map(number);
+        let shown = [None, Some(0.0001), Some(0.0123), Some(1.26), Some(123.4)].map(number);
         assert_eq!(shown, ["-", "0", "0.012", "1.3", "123"]);
         assert_eq!(with(Some(2.0), " ms"), "2.0 ms");
         assert_eq!(with(None, " ms"), "-");
