@@ -19,21 +19,23 @@ fn main() -> io::Result<()> {
         let mut files = Vec::new();
         collect(&template, "", &mut files)?;
         let card = template.join("template.toml");
-        let _ = writeln!(
+        writeln!(
             code,
             "    Embedded {{ name: {name:?}, card: include_str!({:?}), files: &[",
             card.display().to_string()
-        );
+        )
+        .map_err(io::Error::other)?;
         for (path, file) in files {
             println!("cargo::rerun-if-changed={}", file.display());
             if path == "template.toml" {
                 continue;
             }
-            let _ = writeln!(
+            writeln!(
                 code,
                 "        EmbeddedFile {{ path: {path:?}, content: include_bytes!({:?}) }},",
                 file.display().to_string()
-            );
+            )
+            .map_err(io::Error::other)?;
         }
         code.push_str("    ] },\n");
     }

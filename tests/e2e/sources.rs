@@ -32,6 +32,7 @@ async fn a_repository_becomes_a_url_and_names_its_commit() {
     let url = server.url("shop.git");
 
     let place = format!("{url}#v1:web");
+    assert_eq!(server.seen(), Vec::<String>::new());
     let refused = platform.coracle(&["deploy", "--git", &place]).await;
     refused.refused_with(1, &["user name and a password"]);
     let api = platform.api().await;
@@ -86,6 +87,10 @@ async fn ready(platform: &Platform, path: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_template_becomes_an_app_that_works() {
     let platform = Platform::start().await;
+    // Unless the operator says otherwise, nothing is fetched from the machine itself.
+    let own = format!("http://{}/shop.git", platform.listen());
+    let refused = platform.coracle(&["deploy", "--git", &own]).await;
+    refused.refused_with(1, &["the platform's own machine"]);
     let templates = platform
         .coracle(&["templates", "--output", "json"])
         .await

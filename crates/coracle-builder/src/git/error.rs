@@ -82,10 +82,10 @@ pub enum GitError {
 
 impl GitError {
     pub(super) fn failed(told: &str) -> Self {
-        let lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
+        let mut lines = told.lines().map(str::trim).filter(|line| !line.is_empty());
         let fatal = lines.clone().find_map(|line| line.strip_prefix("fatal: "));
         Self::Failed(shown(
-            fatal.or(lines.last()).unwrap_or("it did not say why"),
+            fatal.or(lines.next_back()).unwrap_or("it did not say why"),
         ))
     }
 
