@@ -135,7 +135,7 @@ export function activityCsv(events: readonly Activity[]): string {
 /** What happened, in words: some messages only say more of what was done. */
 export function happened({ spec }: Activity): string {
   const { action, message } = spec;
-  if (!message.startsWith('for ') && message !== '') return message;
+  if (message !== '' && !/^(for|of) /.test(message)) return message;
   return `${action.replaceAll(/[._]/g, ' ')} ${message}`.trim();
 }
 

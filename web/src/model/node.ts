@@ -50,7 +50,7 @@ export function shares(node: Node, used: NodeResources | null | undefined): Shar
     { name: 'cpu', label: 'Processors', ...has((r) => r.cpu) },
     { name: 'memory', label: 'Memory', ...has((r) => r.memory_bytes) },
     { name: 'disk', label: 'Disk', ...has((r) => r.disk_bytes) },
-    { name: 'pods', label: 'Pods', ...has((r) => r.pods), used: status.pods ?? used?.pods ?? 0 },
+    { name: 'pods', label: 'Pods', ...has((r) => r.pods), used: used?.pods ?? status.pods ?? 0 },
   ];
 }
 
@@ -117,3 +117,6 @@ export function usedNow(
     pods: sample.pods ?? asked?.pods ?? null,
   };
 }
+
+/** Does a pod take room? One that ended is only still told of. */
+export const isThere = (pod: Pod): boolean => pod.status.phase !== 'exited' && pod.status.phase !== 'failed';

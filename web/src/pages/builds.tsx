@@ -181,6 +181,7 @@ function columnsFor(me: WhoAmI | undefined, now: number, cancel: CancelBuild): C
       key: 'created',
       title: 'When',
       width: '130px',
+      wide: true,
       order: (build) => build.metadata.created,
       cell: (build) => <Ago at={build.metadata.created} />,
     },

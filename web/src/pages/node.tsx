@@ -18,7 +18,7 @@ import { useState } from 'react';
 import { useCordon, useDrain, useEndDrain, useUncordon } from '../actions/node';
 import { useNodes, useOne } from '../model/collections';
 import { useMay } from '../model/me';
-import { nodeOpening, told, usedNow, useNodePods, useNodesUsed } from '../model/node';
+import { isThere, nodeOpening, told, usedNow, useNodePods, useNodesUsed } from '../model/node';
 import type { DrainMode, Node, Pod } from '../model/schema';
 import { RANGE_WORDS, RANGES, usageRange, useUsage, useUsageSample } from '../model/usage';
 import { Facts, Pairs } from '../view/facts';
@@ -68,8 +68,10 @@ function NodeView({ node }: { node: Node }) {
   const mayChange = useMay('admin');
   const asked = useNodesUsed(useMay('viewer'))?.get(name);
   const sample = useUsageSample()?.nodes.find((of) => of.name === name);
-  const used = usedNow(asked, sample);
+  const now = usedNow(asked, sample);
   const pods = useNodePods(name);
+  // The stream tells of pods sooner than a sample does.
+  const used = now === undefined || pods === undefined ? now : { ...now, pods: pods.filter(isThere).length };
   const others = useNodes()?.some((other) => other.metadata.name !== name && nodeOpening(other) === 'open') ?? false;
   const cordon = useCordon();
   const uncordon = useUncordon();

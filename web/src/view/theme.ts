@@ -44,7 +44,7 @@ export const theme = createTheme({
 /** Colours of badges and quiet buttons: their words stand on a tint of the same colour. */
 const TINTED = ['green', 'orange', 'red', 'blue', 'yellow', 'indigo', 'grape', 'violet', 'gray', 'sea'];
 
-/** Quiet and tinted text is still read by those who see less: 4.5 to 1 at least. Mantine's own has less in the light. */
+/** Quiet and tinted text is still read by those who see less: 4.5 to 1 at least. Mantine's own has less. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
@@ -56,5 +56,5 @@ export const variables: CSSVariablesResolver = () => ({
       ]),
     ),
   },
-  dark: {},
+  dark: { '--mantine-color-dimmed': 'var(--mantine-color-dark-1)' },
 });
