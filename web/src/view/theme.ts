@@ -26,6 +26,8 @@ export const theme = createTheme({
   cursorType: 'pointer',
   respectReducedMotion: true,
   autoContrast: true,
+  // White words only where the colour below is dark enough for them.
+  luminanceThreshold: 0.2,
   components: {
     Card: { defaultProps: { withBorder: true, padding: 'md', radius: 'md' } },
     Table: { defaultProps: { verticalSpacing: 'xs', highlightOnHover: true } },
