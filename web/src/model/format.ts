@@ -28,13 +28,16 @@ const STEPS: [Intl.RelativeTimeFormatUnit, number][] = [
   ['second', 1],
 ];
 
+/** One for all moments: making one takes longer than a hundred uses of it. */
+const RELATIVE = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' });
+
 /** How long ago (or ahead) a moment is, in words. */
 export function ago(moment: string | Date, now: number = Date.now()): string {
   const seconds = (new Date(moment).getTime() - now) / 1000;
   if (Number.isNaN(seconds)) return '–';
   if (Math.abs(seconds) < 5) return 'just now';
   const [unit, size] = STEPS.find(([, size]) => Math.abs(seconds) >= size) ?? ['second', 1];
-  return new Intl.RelativeTimeFormat(undefined, { numeric: 'auto' }).format(Math.trunc(seconds / size), unit);
+  return RELATIVE.format(Math.trunc(seconds / size), unit);
 }
 
 /** A span of milliseconds: `72000` → `1 min 12 s`. */
