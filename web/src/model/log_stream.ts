@@ -36,7 +36,7 @@ export interface LogSource {
 /** Before a connection that broke is made again, in milliseconds; the last one for all that follow. */
 const PAUSE = [500, 1000, 2000, 5000];
 /** Lines are taken in for so long between two frames, in milliseconds, looking at the clock after so many. */
-const SLICE = 8;
+const SLICE = 14;
 const BATCH = 200;
 /** A pod that had more to tell would have told it in this time, in milliseconds. */
 const QUIET = 5000;

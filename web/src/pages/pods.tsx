@@ -1,7 +1,7 @@
 /** Every pod that one may see. */
-import { ActionIcon, Button, Checkbox, Group, Menu, Modal, Paper, Select, Text } from '@mantine/core';
+import { Button, Checkbox, Group, Menu, Modal, Paper, Select, Text } from '@mantine/core';
 import { IconBox, IconDots, IconPlus, IconRefresh, IconTrash } from '@tabler/icons-react';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useCallback, useMemo, useState } from 'react';
 import { useCreatePod } from '../actions/pod';
 import { usePods, useProjects } from '../model/collections';
@@ -15,8 +15,8 @@ import { EmptyState, Loading, Page } from '../view/page';
 import { PhaseBadge } from '../view/phase';
 import { PodForm } from '../view/pod';
 import classes from '../view/pod.module.css';
+import { PodNames, Since } from '../view/pod_cells';
 import { type Column, DataTable } from '../view/table';
-import { Ago } from '../view/text';
 import { PodConfirm, type PodQuestion } from './pod_confirm';
 
 const route = getRouteApi('/inside/pods');
@@ -71,9 +71,10 @@ export default function PodsPage() {
         ask: setQuestion,
         all: mine.length > 0 && mine.every(({ key }) => chosen.has(key)),
         some: chosen.size > 0,
+        go: (to) => void navigate({ to }),
         toggleAll: (on) => setChosen(on ? new Set(mine.map(({ key }) => key)) : new Set()),
       }),
-    [me, chosen, toggle, mine],
+    [me, chosen, toggle, mine, navigate],
   );
 
   const mayCreateIn = (projects ?? []).filter((one) => may(me, 'developer', one));
@@ -264,9 +265,10 @@ interface Choosing {
   all: boolean;
   some: boolean;
   toggleAll: (on: boolean) => void;
+  go: (to: string) => void;
 }
 
-function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing): Column<PodRow>[] {
+function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll, go }: Choosing): Column<PodRow>[] {
   const can = me !== undefined && me.role !== 'viewer';
   const columns: Column<PodRow>[] = [
     {
@@ -274,32 +276,7 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
       title: 'Name',
       width: '3fr',
       order: ({ pod }) => podKey(pod),
-      cell: ({ pod }) => (
-        <div className={classes.name}>
-          <Link
-            to="/projects/$project/pods/$pod"
-            params={{ project: pod.metadata.project ?? '', pod: pod.metadata.name }}
-            className={classes.link}
-            title={pod.metadata.name}
-          >
-            {pod.metadata.name}
-          </Link>
-          <span className={classes.of}>
-            {pod.spec.app == null ? (
-              'of no app'
-            ) : (
-              <Link
-                to="/projects/$project/apps/$app"
-                params={{ project: pod.metadata.project ?? '', app: pod.spec.app }}
-                className={classes.of}
-              >
-                {pod.spec.app}
-              </Link>
-            )}{' '}
-            in {pod.metadata.project}
-          </span>
-        </div>
-      ),
+      cell: ({ pod }) => <PodNames pod={pod} go={go} />,
     },
     {
       key: 'status',
@@ -362,7 +339,7 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
       width: '116px',
       wide: true,
       order: ({ pod }) => pod.status.started ?? '',
-      cell: ({ pod }) => <Ago at={pod.status.started} />,
+      cell: ({ pod }) => <Since at={pod.status.started} />,
     },
   ];
   if (!can) return columns;
@@ -382,8 +359,9 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
       width: '24px',
       cell: ({ key, pod }) =>
         mayChange(me, pod) && (
-          <Checkbox
-            size="xs"
+          <input
+            type="checkbox"
+            className={classes.box}
             aria-label={`Choose ${pod.metadata.name}`}
             checked={chosen.has(key)}
             onChange={() => toggle(key)}
@@ -410,16 +388,15 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll }: Choosing)
 function RowMenu({ pod, ask }: { pod: Pod; ask: (question: PodQuestion) => void }) {
   const [opened, setOpened] = useState(false);
   const button = (
-    <ActionIcon
-      variant="subtle"
-      color="gray"
-      size="sm"
+    <button
+      type="button"
+      className={classes.more}
       aria-label={`Actions for ${pod.metadata.name}`}
       aria-haspopup="menu"
       onClick={() => setOpened(true)}
     >
       <IconDots size={16} />
-    </ActionIcon>
+    </button>
   );
   if (!opened) return button;
   return (
