@@ -1,10 +1,8 @@
 /** Pictures of every page, light, dark and as on a phone, of a platform on which something goes on. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { Page } from '@playwright/test';
 import type { Platform } from './platform';
-import { ADMIN, expect, pageSource, test } from './test';
+import { ADMIN, expect, test } from './test';
 
 const OUT = resolve(import.meta.dirname, '../screenshots');
 
@@ -50,20 +48,17 @@ const LOOKS = [
   { name: 'phone', colorScheme: 'light', viewport: { width: 390, height: 844 } },
 ] as const;
 
-function folder(files: Record<string, string>): string {
-  const at = mkdtempSync(join(tmpdir(), 'coracle-web-source.'));
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(at, name), text);
-  return at;
-}
-
 /** An app that works, with a second release, one that does not, a pod, people and projects. */
-async function furnish(platform: Platform): Promise<Record<string, string>> {
+async function furnish(
+  platform: Platform,
+  source: (files: Record<string, string>) => string,
+): Promise<Record<string, string>> {
   const toml =
     'app = "shop"\n[env]\nGREETING = "hello"\n[process.web]\nport = 8080\nreplicas = 2\n[[volume]]\nname = "data"\npath = "/data"\nsize = "1Gi"\n';
-  const shop = folder({ ...pageSource('A shop'), 'coracle.toml': toml });
+  const shop = source({ 'index.html': 'A shop', 'coracle.toml': toml });
   await platform.coracle('deploy', shop);
   await platform.coracle('env', 'shop', 'set', 'CURRENCY=EUR');
-  const broken = folder({
+  const broken = source({
     Dockerfile: 'FROM coracle-test:1\nCMD ["/bin/sh", "-c", "echo no database at db:5432; exit 3"]\n',
   });
   await platform.coracle('deploy', broken, '--app', 'broken').catch(() => undefined);
@@ -85,8 +80,8 @@ async function settle(page: Page): Promise<void> {
   await page.waitForFunction(() => document.fonts.status === 'loaded');
 }
 
-test('screenshots', async ({ browser, platform }) => {
-  const parts = await furnish(platform);
+test('screenshots', async ({ browser, platform, source }) => {
+  const parts = await furnish(platform, source);
   const wide: string[] = [];
   for (const look of LOOKS) {
     const context = await browser.newContext({

@@ -1,4 +1,8 @@
 /** `test` with a platform for each worker, and pages of people who are logged in. */
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Browser, type BrowserContext, test as base, expect, type Page } from '@playwright/test';
 import { ADMIN, Platform } from './platform';
@@ -21,6 +25,8 @@ async function person(browser: Browser, platform: Platform, login: typeof ADMIN)
 }
 
 interface Fixtures {
+  /** A folder with these files, on the image that all tests run unless they say otherwise; gone after the test. */
+  source: (files: Record<string, string>) => string;
   /** The administrator's page. Every error that the browser tells of fails the test. */
   admin: Page;
   /** Another browser, of somebody of that role (made for the test). */
@@ -37,6 +43,18 @@ export const test = base.extend<Fixtures, { platform: Platform }>({
     },
     { scope: 'worker', timeout: 180_000 },
   ],
+  // biome-ignore lint/correctness/noEmptyPattern: as above
+  source: async ({}, use) => {
+    const made: string[] = [];
+    await use((files) => {
+      const folder = mkdtempSync(join(tmpdir(), 'coracle-web-source.'));
+      made.push(folder);
+      const all = { Dockerfile: 'FROM coracle-test:1\nCOPY index.html /www/index.html\n', ...files };
+      for (const [name, text] of Object.entries(all)) writeFileSync(join(folder, name), text);
+      return folder;
+    });
+    for (const folder of made) rmSync(folder, { recursive: true });
+  },
   admin: async ({ browser, platform }, use) => {
     const { context, page } = await person(browser, platform, ADMIN);
     const wrong = watch(page);
@@ -78,9 +96,4 @@ export async function accessible(page: Page): Promise<void> {
         .join(' | ')}`,
   );
   expect(found, `axe on ${page.url()}`).toEqual([]);
-}
-
-/** The files of an app whose page says `text`, from the image that all tests run. */
-export function pageSource(text: string): Record<string, string> {
-  return { Dockerfile: 'FROM coracle-test:1\nCOPY index.html /www/index.html\n', 'index.html': `${text}\n` };
 }
