@@ -64,8 +64,10 @@ async fn collect_with(h: &Harness, needs: Needs) -> Collected {
 /// Makes everything there is so old.
 pub(crate) fn age(h: &Harness, by: Duration) {
     for file in h.files("objects") {
-        let file = std::fs::File::open(h.folder.path().join("objects").join(file)).unwrap();
-        file.set_modified(SystemTime::now() - by).unwrap();
+        // A collection beside may have removed it since the listing.
+        if let Ok(file) = std::fs::File::open(h.folder.path().join("objects").join(file)) {
+            file.set_modified(SystemTime::now() - by).unwrap();
+        }
     }
 }
 

@@ -260,7 +260,12 @@ impl Harness {
         let mut folders = vec![root.clone()];
         let mut files = Vec::new();
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
+            let entries = match std::fs::read_dir(folder) {
+                // A folder goes with the last that is in it.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.unwrap(),
+            };
+            for entry in entries {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);

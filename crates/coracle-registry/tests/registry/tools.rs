@@ -253,3 +253,73 @@ async fn skopeo_copy_list_inspect_delete() {
     .await;
     assert!(h.files("uploads").is_empty());
 }
+
+/// Docker pushes and pulls an image again and again while what it left before is collected. It sends layers before the
+/// manifest that names them, and none that the registry says it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_pushes_and_pulls_while_garbage_is_collected() {
+    use crate::collect::{HOUR, age, nothing};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    const ROUNDS: usize = 4;
+    let h = Arc::new(Harness::new());
+    let (ended, collected) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+    let collecting = async {
+        while !ended.load(Ordering::Relaxed) {
+            let done = h.registry.collect(&nothing(), HOUR).await.unwrap();
+            assert!(done.damaged.is_empty(), "{done:?}");
+            collected.fetch_add(done.blobs, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    };
+    let (on, end) = (Arc::clone(&h), Arc::clone(&ended));
+    let scenario = while_serving(h.registry.router(), move |address| {
+        let scratch = tempfile::tempdir().unwrap();
+        let config = scratch.path().join("config");
+        let config = config.to_str().unwrap();
+        let image = format!("{address}/team/collect-{}:v1", std::process::id());
+        let _images = Images(vec![image.clone()]);
+        let login = [
+            "--config",
+            config,
+            "login",
+            "--username",
+            "any",
+            "--password-stdin",
+        ];
+        let address = address.to_string();
+        let arguments = [&login[..], &[address.as_str()]].concat();
+        assert!(run(DOCKER, &arguments, TEAM.as_bytes()).status.success());
+        // Two layers: one of them is in an image that stays.
+        std::fs::write(
+            scratch.path().join("Dockerfile"),
+            "FROM scratch\nCOPY data /one\nCOPY Dockerfile /two\n",
+        )
+        .unwrap();
+        layer(scratch.path(), 4 << 20);
+        let folder = scratch.path().to_str().unwrap();
+        ok(DOCKER, &["build", "--quiet", "--tag", &image, folder]);
+        let id = ok(DOCKER, &["inspect", "--format", "{{.Id}}", &image]);
+        let creds = format!("any:{ADMIN}");
+        for _ in 0..ROUNDS {
+            ok(DOCKER, &["--config", config, "push", &image]);
+            ok(DOCKER, &["rmi", &image]);
+            ok(DOCKER, &["--config", config, "pull", &image]);
+            assert_eq!(ok(DOCKER, &["inspect", "--format", "{{.Id}}", &image]), id);
+            let at = format!("docker://{image}");
+            ok(
+                SKOPEO,
+                &["delete", "--tls-verify=false", "--creds", &creds, &at],
+            );
+            // What is left is old, and the next push begins while it is collected.
+            age(&on, 2 * HOUR);
+        }
+        end.store(true, Ordering::Relaxed);
+    });
+    tokio::join!(scenario, collecting);
+    assert!(collected.load(Ordering::Relaxed) > 0);
+}
