@@ -68,7 +68,7 @@ export function steps(scene: Scene): Step[] {
             ? (release.status.reason ?? 'Its pods did not become ready')
             : mine.length === 0
               ? (release.status.reason ?? 'Its pods are on their way')
-              : [`${ready} of ${count(mine.length, 'pod')} ready`, waiting?.status.reason].filter(Boolean).join('. '),
+              : [`${ready} of ${count(mine.length, 'pod')} ready`, waiting?.status.reason].filter(Boolean).join(': '),
     state:
       ended === 'live' || ended === 'superseded'
         ? 'done'

@@ -1,5 +1,16 @@
 import { expect, test } from 'vitest';
-import { changeOf, commandLine, configOf, faults, found, gitPlace, secretsOf, wishOf } from './source';
+import {
+  changeOf,
+  commandLine,
+  configOf,
+  faults,
+  found,
+  gitPlace,
+  isWithoutRecipe,
+  secretsOf,
+  suggestion,
+  wishOf,
+} from './source';
 
 const detected = found({
   port: 8080,
@@ -61,6 +72,17 @@ test('faults are told by field', () => {
   expect(Object.keys(faults(wish))).toEqual(['app', 'env.3']);
   expect(faults(wishOf(detected, 'my-app'))).toEqual({});
   expect(Object.keys(faults(wishOf({}, 'a-')))).toEqual(['app']);
+});
+
+test('the Dockerfile that a hint suggests is taken out of its words', () => {
+  const hint = 'this looks like a Python project; add a Dockerfile such as:\n\nFROM debian:12\nCMD ["a"]\n';
+  expect(suggestion(hint)).toEqual({
+    words: 'this looks like a Python project; add a Dockerfile',
+    dockerfile: 'FROM debian:12\nCMD ["a"]\n',
+  });
+  expect(suggestion('add one').dockerfile).toBeUndefined();
+  expect(isWithoutRecipe({ code: 'invalid_source', detail: 'there is no "Dockerfile"' })).toBe(true);
+  expect(isWithoutRecipe({ code: 'invalid_source', detail: 'a link leads out' })).toBe(false);
 });
 
 test('commands and addresses as people write them', () => {

@@ -261,9 +261,24 @@ CMD [${words}]
 `;
 }
 
+/** A Dockerfile that a hint suggests, and the words before it. */
+export function suggestion(hint: string | null | undefined): { words: string; dockerfile: string | undefined } {
+  const at = hint?.search(/^FROM /m) ?? -1;
+  if (hint == null || at < 0) return { words: hint ?? '', dockerfile: undefined };
+  return {
+    words: hint
+      .slice(0, at)
+      .trim()
+      .replace(/ such as:$/, ''),
+    dockerfile: `${hint.slice(at).trim()}\n`,
+  };
+}
+
 /** Is a problem about there being nothing that says how to build? */
 export function isWithoutRecipe(problem: Detected['problem']): boolean {
-  return problem !== null && /no Dockerfile|Dockerfile.*(missing|not found|no such)|how to build/i.test(problem.detail);
+  return (
+    problem !== null && /no "?Dockerfile|Dockerfile.*(missing|not found|no such)|how to build/i.test(problem.detail)
+  );
 }
 
 export function problemOfSource(problem: NonNullable<Detected['problem']>): ApiProblem {
@@ -273,7 +288,7 @@ export function problemOfSource(problem: NonNullable<Detected['problem']>): ApiP
     status: 422,
     code: problem.code,
     detail: problem.detail,
-    hint: problem.hint ?? null,
+    hint: suggestion(problem.hint).words || null,
   });
 }
 

@@ -94,8 +94,8 @@ export interface Concern {
   urgent: boolean;
   title: string;
   detail: string;
-  /** Where to look. */
-  to: string;
+  /** Where to look; absent where it is told on the same page. */
+  to: string | undefined;
 }
 
 export interface Scene {
@@ -121,7 +121,7 @@ export function concerns(scene: Scene): Concern[] {
   for (const part of scene.system === undefined ? [] : parts(scene.system)) {
     if (part.state === 'well') continue;
     const title = part.state === 'away' ? `${part.name} is away` : `${part.name} has a problem`;
-    all.push({ key: `part ${part.name}`, urgent: true, title, detail: part.detail, to: '/#parts' });
+    all.push({ key: `part ${part.name}`, urgent: true, title, detail: part.detail, to: undefined });
   }
   for (const node of scene.nodes) {
     const { name } = node.metadata;

@@ -174,7 +174,7 @@ function Graph({ app }: { app: App }) {
   const words = series === undefined ? '' : `${amount(series.unit, now)}${asked ? ' requests' : ''}`;
   return (
     <Group ref={ref} gap="xs" wrap="nowrap" h={32}>
-      {series !== undefined && (
+      {series !== undefined && now !== null && (
         <>
           <div style={{ flex: 1, minWidth: 0 }}>
             <Sparkline values={series.values} label={`Last hour, now ${words}`} width={400} height={32} />

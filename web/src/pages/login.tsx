@@ -1,12 +1,12 @@
 import { Card, Center, Group, Image, Stack, Text, Title } from '@mantine/core';
-import { useNavigate, useSearch } from '@tanstack/react-router';
+import { useRouter, useSearch } from '@tanstack/react-router';
 import { useEffect } from 'react';
 import { useLogin } from '../actions/session';
 import { LoginForm } from '../view/login_form';
 
 export default function LoginPage() {
   const login = useLogin();
-  const navigate = useNavigate();
+  const router = useRouter();
   const { next } = useSearch({ from: '/login' });
   useEffect(() => {
     document.title = 'Log in · Coracle';
@@ -24,7 +24,7 @@ export default function LoginPage() {
           <LoginForm
             busy={login.isPending}
             error={login.error}
-            onLogin={(given) => login.mutate(given, { onSuccess: () => void navigate({ to: next ?? '/' }) })}
+            onLogin={(given) => login.mutate(given, { onSuccess: () => router.history.push(next ?? '/') })}
           />
         </Card>
         <Text size="sm" c="dimmed" ta="center">

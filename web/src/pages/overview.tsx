@@ -23,7 +23,7 @@ import {
 import { ActivityFeed } from '../view/activity_feed';
 import { Chart, type ChartProps } from '../view/chart';
 import { ConcernList } from '../view/concern_list';
-import { LinkButton } from '../view/link_button';
+import { LinkButton, LinkCard } from '../view/link_button';
 import { Loading, Page, ProblemAlert } from '../view/page';
 import { PartList } from '../view/part_list';
 import { Stat } from '../view/stat';
@@ -33,6 +33,8 @@ const route = getRouteApi('/inside/');
 
 /** So many things that happened are shown. */
 const LATELY = 8;
+/** What is only a step on the way to what people want to know of. */
+const STEPS_BETWEEN = /^(session|source)\./;
 /** So many apps are shown among those that use most. */
 const BUSIEST = 6;
 
@@ -145,40 +147,44 @@ function Figures({ apps, pods, platform }: { apps: readonly App[]; pods: readonl
   const errors = sample?.apps.reduce((sum, app) => sum + (app.errors ?? 0), 0) ?? 0;
   return (
     <SimpleGrid cols={{ base: 2, md: platform ? 4 : 3 }} spacing="sm">
-      <Stat
-        label="Apps running"
-        icon={<IconApps size={SIZE} />}
-        value={`${running} of ${apps.length}`}
-        note={failed > 0 ? `${failed} failed` : undefined}
-        tone={failed > 0 ? 'bad' : 'plain'}
-        to={failed > 0 ? '/apps?phase=failed' : '/apps'}
-      />
-      <Stat
-        label="Pods ready"
-        icon={<IconBox size={SIZE} />}
-        value={`${ready} of ${kept.length}`}
-        note={ready < kept.length ? `${kept.length - ready} not ready` : undefined}
-        tone={ready < kept.length ? 'poor' : 'plain'}
-        to="/pods"
-      />
-      {platform && (
+      <LinkCard to="/apps" search={failed > 0 ? { phase: 'failed' } : {}} padding="sm">
         <Stat
-          label="Nodes ready"
-          icon={<IconServer size={SIZE} />}
-          value={`${up} of ${nodes.length}`}
-          note={nodes.length === 1 ? nodes[0]?.metadata.name : undefined}
-          tone={up < nodes.length ? 'bad' : 'plain'}
-          to="/nodes"
+          label="Apps running"
+          icon={<IconApps size={SIZE} />}
+          value={`${running} of ${apps.length}`}
+          note={failed > 0 ? `${failed} failed` : undefined}
+          tone={failed > 0 ? 'bad' : 'plain'}
         />
+      </LinkCard>
+      <LinkCard to="/pods" padding="sm">
+        <Stat
+          label="Pods ready"
+          icon={<IconBox size={SIZE} />}
+          value={`${ready} of ${kept.length}`}
+          note={ready < kept.length ? `${kept.length - ready} not ready` : undefined}
+          tone={ready < kept.length ? 'poor' : 'plain'}
+        />
+      </LinkCard>
+      {platform && (
+        <LinkCard to="/nodes" padding="sm">
+          <Stat
+            label="Nodes ready"
+            icon={<IconServer size={SIZE} />}
+            value={`${up} of ${nodes.length}`}
+            note={nodes.length === 1 ? nodes[0]?.metadata.name : undefined}
+            tone={up < nodes.length ? 'bad' : 'plain'}
+          />
+        </LinkCard>
       )}
-      <Stat
-        label="Requests"
-        icon={<IconWorld size={SIZE} />}
-        value={amount('requests/s', requests)}
-        note={errors > 0 ? `${amount('requests/s', errors)} answered with an error` : 'to all apps, now'}
-        tone={errors > 0 ? 'poor' : 'plain'}
-        to="/apps"
-      />
+      <LinkCard to="/apps" padding="sm">
+        <Stat
+          label="Requests"
+          icon={<IconWorld size={SIZE} />}
+          value={amount('requests/s', requests)}
+          note={errors > 0 ? `${amount('requests/s', errors)} answered with an error` : 'to all apps, now'}
+          tone={errors > 0 ? 'poor' : 'plain'}
+        />
+      </LinkCard>
     </SimpleGrid>
   );
 }
@@ -244,7 +250,10 @@ function PlatformUse() {
 /** What uses most of the processors now. */
 function Busiest() {
   const sample = useUsageSample();
-  const apps = [...(sample?.apps ?? [])].sort((a, b) => (b.cpu ?? 0) - (a.cpu ?? 0)).slice(0, BUSIEST);
+  const apps = (sample?.apps ?? [])
+    .filter(({ cpu }) => cpu != null)
+    .sort((a, b) => (b.cpu ?? 0) - (a.cpu ?? 0))
+    .slice(0, BUSIEST);
   if (apps.length === 0) return null;
   return (
     <Section title="Uses most now">
@@ -273,7 +282,10 @@ function Busiest() {
 
 function Lately() {
   const activity = useActivity({});
-  const events = activity.data?.pages.flatMap(({ items }) => items).slice(0, LATELY);
+  const events = activity.data?.pages
+    .flatMap(({ items }) => items)
+    .filter(({ spec }) => !STEPS_BETWEEN.test(spec.action))
+    .slice(0, LATELY);
   return (
     <Section
       title="Lately"

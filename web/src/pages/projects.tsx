@@ -1,7 +1,6 @@
 /** Projects: what belongs together, and who may touch it. */
 import {
   ActionIcon,
-  Anchor,
   Button,
   Card,
   Code,
@@ -15,7 +14,7 @@ import {
   TextInput,
 } from '@mantine/core';
 import { IconDots, IconFolders, IconPencil, IconPlus, IconTrash } from '@tabler/icons-react';
-import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
+import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { type ReactNode, useState } from 'react';
 import { useChangeProject, useCreateProject, useDeleteProject } from '../actions/project';
 import { useApps, usePods, useProjects } from '../model/collections';
@@ -27,6 +26,7 @@ import type { Project } from '../model/schema';
 import { Confirm } from '../view/confirm';
 import { FilterBar, matches } from '../view/filter_bar';
 import { Hint } from '../view/hint';
+import { LinkAnchor, LinkButton } from '../view/link_button';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
 import { PhaseBadge } from '../view/phase';
 import { Ago } from '../view/text';
@@ -158,15 +158,9 @@ function ProjectCard(props: { project: Project; apps: number; failing: number; p
     <Card component="article" aria-label={name}>
       <Stack gap="xs" h="100%">
         <Group justify="space-between" wrap="nowrap">
-          <Anchor
-            component={Link}
-            to={`/apps?project=${encodeURIComponent(name)}`}
-            fw={650}
-            c="inherit"
-            style={{ overflowWrap: 'anywhere' }}
-          >
+          <LinkAnchor to="/apps" search={{ project: name }} fw={650} c="inherit" style={{ overflowWrap: 'anywhere' }}>
             {name}
-          </Anchor>
+          </LinkAnchor>
           <Group gap={4} wrap="nowrap">
             {deleting != null && <PhaseBadge phase="stopping" />}
             {menu}
@@ -329,9 +323,9 @@ function Deleting(props: { project: Project | undefined; apps: number; pods: num
             <Button variant="default" onClick={close}>
               Close
             </Button>
-            <Button component={Link} to={`/${apps > 0 ? 'apps' : 'pods'}?project=${encodeURIComponent(name)}`}>
+            <LinkButton to={apps > 0 ? '/apps' : '/pods'} search={{ project: name }}>
               To its {apps > 0 ? 'apps' : 'pods'}
-            </Button>
+            </LinkButton>
           </Group>
         </Stack>
       </Modal>

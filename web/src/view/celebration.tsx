@@ -1,4 +1,5 @@
 /** A short joy for an app that runs. It is decoration: nothing is said by it that is not said in words. */
+import { Portal } from '@mantine/core';
 import classes from './celebration.module.css';
 
 const PIECES = 28;
@@ -14,20 +15,22 @@ const scatter = (index: number, by: number) => (index * by) % 1;
 
 export function Celebration() {
   return (
-    <div className={classes.sky} aria-hidden>
-      {Array.from({ length: PIECES }, (_, index) => (
-        <span
-          // biome-ignore lint/suspicious/noArrayIndexKey: the pieces are all alike and never move
-          key={index}
-          className={classes.piece}
-          style={{
-            left: `${(100 * scatter(index, 0.618)).toFixed(1)}%`,
-            background: `var(${COLORS[index % COLORS.length]})`,
-            animationDelay: `${(500 * scatter(index, 0.37)).toFixed(0)}ms`,
-            animationDuration: `${(1400 + 900 * scatter(index, 0.73)).toFixed(0)}ms`,
-          }}
-        />
-      ))}
-    </div>
+    <Portal>
+      <div className={classes.sky} aria-hidden>
+        {Array.from({ length: PIECES }, (_, index) => (
+          <span
+            // biome-ignore lint/suspicious/noArrayIndexKey: the pieces are all alike and never move
+            key={index}
+            className={classes.piece}
+            style={{
+              left: `${(100 * scatter(index, 0.618)).toFixed(1)}%`,
+              background: `var(${COLORS[index % COLORS.length]})`,
+              animationDelay: `${(500 * scatter(index, 0.37)).toFixed(0)}ms`,
+              animationDuration: `${(1400 + 900 * scatter(index, 0.73)).toFixed(0)}ms`,
+            }}
+          />
+        ))}
+      </div>
+    </Portal>
   );
 }

@@ -107,7 +107,7 @@ function Readout(props: ChartProps & { begin: number; at: number | null }) {
           </span>
         );
       })}
-      <span>{at === null ? 'now' : clock(begin + at * stepSeconds)}</span>
+      {at !== null && <span>{clock(begin + at * stepSeconds)}</span>}
     </Group>
   );
 }
@@ -286,7 +286,12 @@ function options(UPlot: typeof uPlot, element: HTMLElement, shape: Shape): uPlot
         size: 26,
         values: (_, ticks) => ticks.map((tick) => clock(tick)),
       },
-      { ...axis, size: 74, space: 34, values: (_, ticks) => ticks.map((tick) => shape.format(tick)) },
+      {
+        ...axis,
+        size: 74,
+        space: 34,
+        values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : shape.format(tick))),
+      },
     ],
     series: [
       {},

@@ -36,9 +36,15 @@ export function ConcernList(props: { concerns: readonly Concern[]; all: boolean;
               {concern.urgent ? <IconAlertCircle size={18} /> : <IconAlertTriangle size={18} />}
             </ThemeIcon>
             <div style={{ minWidth: 0 }}>
-              <Anchor component={Link} to={concern.to} size="sm" fw={600} style={{ overflowWrap: 'anywhere' }}>
-                {concern.title}
-              </Anchor>
+              {concern.to === undefined ? (
+                <Text size="sm" fw={600} style={{ overflowWrap: 'anywhere' }}>
+                  {concern.title}
+                </Text>
+              ) : (
+                <Anchor component={Link} to={concern.to} size="sm" fw={600} style={{ overflowWrap: 'anywhere' }}>
+                  {concern.title}
+                </Anchor>
+              )}
               <Text size="xs" c="dimmed" lineClamp={2} style={{ overflowWrap: 'anywhere' }}>
                 {concern.detail}
               </Text>

@@ -1,5 +1,5 @@
 /** A deployment, step by step: what is done, what goes on, what comes. */
-import { Loader, Text } from '@mantine/core';
+import { Loader, Text, VisuallyHidden } from '@mantine/core';
 import { IconCheck, IconX } from '@tabler/icons-react';
 import type { Step, StepState } from '../model/deployment';
 import classes from './deployment_steps.module.css';
@@ -23,7 +23,7 @@ export function DeploymentSteps({ steps }: { steps: readonly Step[] }) {
           </span>
           <div style={{ minWidth: 0 }}>
             <Text fw={600} size="sm">
-              {step.title} <span className="mantine-visually-hidden">{SAID[step.state]}</span>
+              {step.title} <VisuallyHidden component="span">{SAID[step.state]}</VisuallyHidden>
             </Text>
             <Text size="xs" c="dimmed" style={{ overflowWrap: 'anywhere' }}>
               {step.detail}

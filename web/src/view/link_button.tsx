@@ -1,13 +1,15 @@
-/** A button that leads somewhere, with the address's types. */
-import { Button, type ButtonProps } from '@mantine/core';
+/** Buttons, words and cards that lead somewhere, with the address's types. */
+import { Anchor, type AnchorProps, Button, type ButtonProps, Card, type CardProps } from '@mantine/core';
 import { createLink } from '@tanstack/react-router';
 import type { AnchorHTMLAttributes, Ref } from 'react';
+import classes from './link_button.module.css';
 
-type Props = ButtonProps &
-  Omit<AnchorHTMLAttributes<HTMLAnchorElement>, keyof ButtonProps> & { ref?: Ref<HTMLAnchorElement> };
+type OfAnchor<Own> = Own & Omit<AnchorHTMLAttributes<HTMLAnchorElement>, keyof Own> & { ref?: Ref<HTMLAnchorElement> };
 
-function ButtonAnchor(props: Props) {
-  return <Button component="a" {...props} />;
-}
+export const LinkButton = createLink((props: OfAnchor<ButtonProps>) => <Button component="a" {...props} />);
 
-export const LinkButton = createLink(ButtonAnchor);
+export const LinkAnchor = createLink((props: OfAnchor<AnchorProps>) => <Anchor component="a" {...props} />);
+
+export const LinkCard = createLink((props: OfAnchor<CardProps>) => (
+  <Card component="a" className={classes.card} {...props} />
+));

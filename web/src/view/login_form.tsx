@@ -1,5 +1,5 @@
 import { Button, PasswordInput, Stack, TextInput } from '@mantine/core';
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import type { Login } from '../model/schema';
 import { ProblemAlert } from './page';
 
@@ -7,6 +7,9 @@ import { ProblemAlert } from './page';
 export function LoginForm(props: { user?: string; busy: boolean; error: unknown; onLogin: (login: Login) => void }) {
   const [user, setUser] = useState(props.user ?? '');
   const [password, setPassword] = useState('');
+  const first = useRef<HTMLInputElement>(null);
+  const again = props.user !== undefined;
+  useEffect(() => first.current?.focus(), []);
   return (
     <form
       onSubmit={(event) => {
@@ -22,7 +25,9 @@ export function LoginForm(props: { user?: string; busy: boolean; error: unknown;
           value={user}
           onChange={(event) => setUser(event.currentTarget.value)}
           required
-          data-autofocus={props.user === undefined || undefined}
+          autoCapitalize="none"
+          spellCheck={false}
+          {...(again ? {} : { ref: first, 'data-autofocus': true })}
         />
         <PasswordInput
           label="Password"
@@ -31,7 +36,7 @@ export function LoginForm(props: { user?: string; busy: boolean; error: unknown;
           value={password}
           onChange={(event) => setPassword(event.currentTarget.value)}
           required
-          data-autofocus={props.user !== undefined || undefined}
+          {...(again ? { ref: first, 'data-autofocus': true } : {})}
         />
         {props.error != null && <ProblemAlert error={props.error} />}
         <Button type="submit" loading={props.busy} fullWidth>

@@ -1,25 +1,22 @@
-/** A figure that stands for much, with what it is, and where more of it is. */
-import { Card, Group, Text } from '@mantine/core';
-import { Link } from '@tanstack/react-router';
+/** A figure that stands for much, with what it is. */
+import { Group, Text } from '@mantine/core';
 import type { ReactNode } from 'react';
-import classes from './stat.module.css';
 
 export interface StatProps {
   label: string;
   value: ReactNode;
   /** In small letters below. */
   note?: ReactNode;
-  tone?: 'plain' | 'good' | 'poor' | 'bad';
+  tone?: 'plain' | 'poor' | 'bad';
   icon: ReactNode;
-  to: string;
 }
 
-const TONES = { plain: undefined, good: undefined, poor: 'orange', bad: 'red' } as const;
+const TONES = { plain: undefined, poor: 'orange', bad: 'red' } as const;
 
-export function Stat({ label, value, note, tone = 'plain', icon, to }: StatProps) {
+export function Stat({ label, value, note, tone = 'plain', icon }: StatProps) {
   const color = TONES[tone];
   return (
-    <Card component={Link} to={to} className={classes.stat} padding="sm">
+    <>
       <Group gap={6} c="dimmed" wrap="nowrap">
         {icon}
         <Text size="sm" truncate>
@@ -32,6 +29,6 @@ export function Stat({ label, value, note, tone = 'plain', icon, to }: StatProps
       <Text size="xs" c="dimmed" truncate>
         {note ?? '\u00a0'}
       </Text>
-    </Card>
+    </>
   );
 }

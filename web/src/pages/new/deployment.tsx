@@ -151,7 +151,7 @@ function Following(props: DeploymentProps & { log: LogBuffer | undefined; logSta
 }
 
 /** So many lines are shown beside a reason. */
-const LAST = 12;
+const LAST = 8;
 
 function Failure(props: {
   reason: string | null | undefined;

@@ -37,6 +37,7 @@ import {
   isWithoutRecipe,
   problemOfSource,
   secretsOf,
+  suggestion,
   useSource,
   wishOf,
 } from '../../model/source';
@@ -276,7 +277,9 @@ function Settings(props: Omit<ReviewProps, 'source'> & { source: Source; detecte
 /** A source that cannot be built, and what to do about it: here at once, where that is possible. */
 function Trouble({ project, app, detected, packed, onPacked }: ReviewProps & { detected: Detected }) {
   const navigate = useNavigate({ from: '/new' });
-  const [text, setText] = useState(() => dockerfileFor(detected.language));
+  const [text, setText] = useState(
+    () => suggestion(detected.problem?.hint).dockerfile ?? dockerfileFor(detected.language),
+  );
   const { state, start, cancel } = useUpload((source, packed) => {
     onPacked(source.metadata.name, packed);
     void navigate({ search: { project, app, source: source.metadata.name }, replace: true });
