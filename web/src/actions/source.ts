@@ -1,9 +1,9 @@
 /** From a drop, a choice, an address or a template to a source of the platform. */
-import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useMutation } from '@tanstack/react-query';
 import { useCallback, useEffect, useRef, useState } from 'react';
 import { client, data } from '../model/client';
 import type { NewSource, Source } from '../model/schema';
-import { isAbort, sourceKey, upload } from '../model/source';
+import { isAbort, upload } from '../model/source';
 import { archiveKind, BadSource, type Folder, type Gathered, gather, sourceFile } from '../model/source_files';
 
 /** What somebody gave: a folder, or an archive. */
@@ -135,11 +135,9 @@ function throttled(tell: (state: UploadState) => void): (state: UploadState) => 
 
 /** Lets the platform fetch a repository or a template. */
 export function useFetchSource() {
-  const cache = useQueryClient();
   return useMutation({
     mutationFn: ({ project, source }: { project: string; source: NewSource }) =>
       data(client.POST('/api/v1/projects/{project}/sources', { params: { path: { project } }, body: source })),
-    onSuccess: (source, { project }) => cache.setQueryData(sourceKey(project, source.metadata.name), source),
     // The password of a repository is not kept in memory after the page let go of it.
     gcTime: 0,
   });

@@ -23,6 +23,8 @@ export function useSource(project: string, id: string | undefined) {
         }),
       ),
     enabled: id !== undefined,
+    // It may have changed before this page listened.
+    refetchOnMount: 'always',
   });
 }
 

@@ -6,6 +6,7 @@
  */
 import { createTarDecoder, createTarPacker, type TarHeader } from 'modern-tar';
 import { BadSource, type Gathered, type SourceFile } from './source_files';
+import { isNever } from './source_ignore';
 import { commonTop } from './source_zip';
 
 /** Pieces are put into a blob from so many bytes on. */
@@ -102,8 +103,9 @@ async function gathered(stream: ReadableStream<Uint8Array>, signal: AbortSignal)
 }
 
 /**
- * A tar without the folder that everything in it is in, as the archives that code hosts make have one; the archive as
- * it is where it has none. What cannot be read here is left to the platform to judge.
+ * A tar without what is never sent, and without the folder that everything in it is in, as the archives that code
+ * hosts make have one; the archive as it is where it has neither. What cannot be read here is left to the platform to
+ * judge.
  */
 export async function withoutTop(archive: File, compressed: boolean, options: PackOptions): Promise<Blob> {
   const open = () =>
@@ -122,7 +124,7 @@ export async function withoutTop(archive: File, compressed: boolean, options: Pa
     return archive;
   }
   const top = commonTop(paths);
-  if (top === '') return archive;
+  if (top === '' && !paths.some(isOmitted)) return archive;
   const { readable, controller } = createTarPacker();
   const result = gathered(readable.pipeThrough(gzip()), options.signal);
   result.catch(() => undefined);
@@ -130,7 +132,7 @@ export async function withoutTop(archive: File, compressed: boolean, options: Pa
     let packed = 0;
     for await (const { header, body } of iterate(open(), options.signal)) {
       const name = header.name.replace(/^\.\//, '').slice(top.length);
-      if (name === '' || header.type === 'pax-global-header') {
+      if (name === '' || header.type === 'pax-global-header' || isOmitted(name)) {
         await body.cancel();
         continue;
       }
@@ -148,6 +150,8 @@ export async function withoutTop(archive: File, compressed: boolean, options: Pa
   }
   return result;
 }
+
+const isOmitted = (path: string) => path.split('/').some(isNever);
 
 /** Not every browser can walk a stream with `for await`. */
 async function* iterate<T>(stream: ReadableStream<T>, signal: AbortSignal): AsyncGenerator<T> {
