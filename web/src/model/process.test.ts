@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { commandOf, cpuOf, formOf, formProblems, processesOf, spanOf, specOf } from './process';
+import { commandOf, cpuOf, formOf, formProblems, processesOf, rebasedForm, spanOf, specOf } from './process';
 import type { App, ProcessSpec, Release } from './schema';
 
 const spec: ProcessSpec = {
@@ -71,4 +71,11 @@ test('wishes come from whoever scaled, else from the release', () => {
   ]);
   // What has no fields left out is told without them.
   expect(processesOf({ spec: {}, status: {} } as unknown as App, release, [])).toHaveLength(2);
+});
+
+test('what was typed goes onto what somebody else changed', () => {
+  const before = formOf(spec);
+  const typed = { ...before, memory: '1Gi' };
+  const now = formOf({ ...spec, cpu: 2, memory: '512Mi' });
+  expect(rebasedForm(typed, before, now)).toEqual({ ...now, memory: '1Gi' });
 });

@@ -168,3 +168,10 @@ export function specOf(form: ProcessForm, before: ProcessSpec): ProcessSpec {
 }
 
 export const sameForm = (a: ProcessForm, b: ProcessForm): boolean => JSON.stringify(a) === JSON.stringify(b);
+
+/** What somebody typed into a form that said `before`, on what the process says now: each field that they changed. */
+export function rebasedForm(form: ProcessForm, before: ProcessForm, now: ProcessForm): ProcessForm {
+  const fields = Object.keys(form) as (keyof ProcessForm)[];
+  const typed = fields.filter((field) => form[field] !== before[field]);
+  return { ...now, ...Object.fromEntries(typed.map((field) => [field, form[field]])) };
+}

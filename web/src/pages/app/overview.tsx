@@ -79,7 +79,7 @@ function Overview({ app, releases, builds, pods }: OverviewProps) {
       <Deployments {...{ app, releases, builds, pods }} />
       <Standing app={app} base={base} mayChange={mayChange} />
       {base !== undefined && <Uses />}
-      <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md">
+      <SimpleGrid cols={{ base: 1, md: 2 }} spacing="md" style={{ alignItems: 'start' }}>
         <Processes app={app} base={base} pods={pods} />
         <Stack>
           {base !== undefined && <CurrentRelease release={live ?? base} live={live !== undefined} />}
