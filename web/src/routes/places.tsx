@@ -75,3 +75,16 @@ export const PLACES: PlaceGroup[] = [
     ],
   },
 ];
+
+/** Addresses that belong to a place though they do not begin as its own does. */
+const BELONGING: [RegExp, string][] = [
+  [/^\/projects\/[^/]+\/apps\//, '/apps'],
+  [/^\/projects\/[^/]+\/pods\//, '/pods'],
+  [/^\/repositories\//, '/images'],
+];
+
+/** The place that a page belongs to, by its path. */
+export function placeOf(path: string): string {
+  const belonging = BELONGING.find(([begins]) => begins.test(path));
+  return belonging?.[1] ?? `/${path.split('/')[1] ?? ''}`;
+}

@@ -27,7 +27,7 @@ import { useLiveState } from '../model/collections';
 import { may, useMe } from '../model/me';
 import type { WhoAmI } from '../model/schema';
 import { openPalette } from './open_palette';
-import { PLACES } from './places';
+import { PLACES, placeOf } from './places';
 import { SessionExpired } from './session_expired';
 
 const Palette = lazy(() => import('./palette'));
@@ -175,7 +175,7 @@ function Places({ me, path }: { me: WhoAmI | undefined; path: string }) {
       {group.places
         .filter((place) => place.platform === undefined || may(me, place.platform))
         .map((place) => {
-          const active = place.to === '/' ? path === '/' : path === place.to || path.startsWith(`${place.to}/`);
+          const active = place.to === placeOf(path);
           return (
             <NavLink
               key={place.to}
@@ -183,11 +183,7 @@ function Places({ me, path }: { me: WhoAmI | undefined; path: string }) {
               to={place.to}
               label={place.label}
               leftSection={place.icon}
-              active={
-                active ||
-                (place.to === '/apps' && /^\/projects\/[^/]+\/apps\//.test(path)) ||
-                (place.to === '/pods' && /^\/projects\/[^/]+\/pods\//.test(path))
-              }
+              active={active}
               aria-current={active ? 'page' : undefined}
               style={{ borderRadius: 'var(--mantine-radius-md)' }}
             />
