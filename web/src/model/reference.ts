@@ -242,7 +242,9 @@ export function sample(given: Schema | undefined, document: ApiDocument, depth =
     case 'array':
       return schema.items === undefined ? [] : [sample(schema.items, document, depth + 1)];
     default:
-      return {};
+      return typeof schema.additionalProperties === 'object'
+        ? { NAME: sample(schema.additionalProperties, document, depth + 1) }
+        : {};
   }
 }
 

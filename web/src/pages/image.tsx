@@ -266,7 +266,8 @@ function DeleteDialog({ repository, target, items, onClose, onDeleted }: DeleteD
       onClose={close}
       onConfirm={() =>
         remove.mutate(
-          { repository, reference, force: guard.level === 'insist' },
+          // The last tag goes with its image; of several, one goes alone.
+          { repository, reference: others.length > 0 ? reference : item.digest, force: guard.level === 'insist' },
           {
             onSuccess: () => {
               close();

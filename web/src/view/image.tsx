@@ -120,7 +120,7 @@ function RunFacts({ image }: { image: ImageDetail }) {
         { label: 'Ports', value: list(image.ports) },
         {
           label: 'Environment',
-          hint: 'Names of the settings that are in the image. Their values are not shown: they may be secret.',
+          hint: 'Names of the settings that are in the image. Secrets do not belong there: whoever can pull it can read them.',
           value: list(image.env),
         },
       ]}
