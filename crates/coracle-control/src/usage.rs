@@ -268,3 +268,6 @@ fn total<T, N: Copy + std::iter::Sum>(of: &[T], what: impl Fn(&T) -> Option<N>) 
     let known: Vec<N> = of.iter().filter_map(what).collect();
     (!known.is_empty()).then(|| known.into_iter().sum())
 }
+
+#[cfg(test)]
+mod tests;

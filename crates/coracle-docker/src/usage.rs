@@ -27,6 +27,9 @@ use files::Files;
 /// The kernel counts a processor's time in hundredths of a second, wherever it tells programs of it.
 const TICK: Duration = Duration::from_millis(10);
 
+/// So many pods are read in less than a millisecond or two.
+const FEW: usize = 32;
+
 /// Where the daemon keeps its data: it does not change while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
@@ -61,7 +64,7 @@ pub(crate) async fn usage(core: &Arc<Core>) -> Result<EngineUsage, EngineError> 
         (targets(state), node)
     });
     let root = root(core).await?;
-    // The files are the kernel's own and take microseconds each, but there may be a thousand of them.
+    let few = targets.len() <= FEW;
     let read = move || {
         let mut files = Files::of_this_machine();
         EngineUsage {
@@ -72,6 +75,11 @@ pub(crate) async fn usage(core: &Arc<Core>) -> Result<EngineUsage, EngineError> 
             pods: pods(&mut files, targets),
         }
     };
+    // The files are the kernel's own and take microseconds each: for a few of them no thread is begun, which would have
+    // to be begun again for each look.
+    if few {
+        return Ok(read());
+    }
     let read = coracle_task::blocking_with((), read).await;
     read.map_err(|error| EngineError::Failed {
         message: "the machine's figures could not be read".to_owned(),

@@ -276,8 +276,10 @@ async fn controllers_rest_when_there_is_nothing_to_do() {
     );
     assert_eq!(life.store.writes(), writes, "nothing is written");
     for (status, before) in life.controllers.statuses().iter().zip(before) {
+        // What is used is looked at every 15 s for as long as something runs.
+        let most = if status.name == "usage" { 41 } else { 12 };
         assert!(
-            status.runs - before <= 12,
+            status.runs - before <= most,
             "only the rescan runs: {status:?}"
         );
         assert_eq!(status.failures, 0, "{status:?}");
