@@ -1,6 +1,9 @@
 //! Sources that the platform fetches itself: a repository, and each template.
 
-use coracle_e2e::{LONG, Options, Platform, TEST_IMAGE, until_ok};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use coracle_e2e::{EtcdServer, Fleet, LONG, Options, Platform, TEST_IMAGE, until, until_ok};
 use serde_json::{Value, json};
 
 use crate::git_server::{GitServer, Manners, Repository};
@@ -81,6 +84,59 @@ async fn ready(platform: &Platform, path: &str) -> Value {
         }
     });
     fetched.await.0
+}
+
+/// Asked of one control plane, fetched by the leader, by the next leader when that is killed in the middle, and built by
+/// asking yet another: files are in what all of them share.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_goes_on_with_the_next_leader() {
+    let Some(etcd) = EtcdServer::start(&[]).await else {
+        return;
+    };
+    let served = tempfile::tempdir().unwrap();
+    let repository = Repository::new(served.path(), "shop");
+    let dockerfile = format!("FROM {TEST_IMAGE}\n");
+    repository.write("Dockerfile", dockerfile.as_bytes());
+    let commit = repository.commit("Open the shop");
+    let manners = Manners {
+        silent: Arc::new(true.into()),
+        ..Manners::default()
+    };
+    let silent = Arc::clone(&manners.silent);
+    let server = GitServer::start(served.path(), manners);
+    let flags = ["--git-reach".to_owned(), "everything".to_owned()];
+    let mut fleet = Fleet::start_on(etcd, 3, 5, &flags).await;
+    let (leader, elected, _) = fleet.leads_after(0).await;
+    let follower = (leader + 1) % 3;
+    let api = fleet.members[follower].api().await;
+    let body = json!({"git": {"url": server.url("shop.git")}});
+    let source = api.post("/projects/default/sources", &body).await.ok();
+    let id = source["metadata"]["name"].as_str().unwrap().to_owned();
+    until("the leader to ask the server", LONG, || async {
+        !server.seen().is_empty()
+    })
+    .await;
+    fleet.kill(leader).await;
+    silent.store(false, Ordering::SeqCst);
+    let (next, _, _) = fleet.leads_after(elected).await;
+    assert_ne!(next, leader);
+    let path = format!("/projects/default/sources/{id}");
+    let fetched = ready(&fleet.members[follower], &path).await;
+    assert_eq!(fetched["status"]["commit"]["id"], commit);
+    let other = (0..3).find(|n| *n != leader && *n != next).unwrap();
+    let api = fleet.members[other].api().await;
+    let builds = "/projects/default/apps/shop/builds";
+    let body = json!({"source": id});
+    let make = format!("{builds}?create=true");
+    api.post(&make, &body).await.ok();
+    until_ok("the build to succeed", LONG, || async {
+        let build = api.get(&format!("{builds}/b1")).await.ok();
+        match build["status"]["phase"].as_str() {
+            Some("succeeded") => Ok(()),
+            _ => Err(build.to_string()),
+        }
+    })
+    .await;
 }
 
 /// From Debian's packages: minutes, where nothing of them is in Docker's cache.

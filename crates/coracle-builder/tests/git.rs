@@ -9,6 +9,7 @@
 mod git_server;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use coracle_builder::git::{Fetched, GitCredentials, GitError, GitRequest, Reach, fetch};
@@ -293,7 +294,7 @@ async fn credentials_are_told_to_the_server_and_nobody_else() {
 
     // While it runs: a server that never answers keeps it so.
     let silent = place.server(Manners {
-        silent: true,
+        silent: Arc::new(true.into()),
         ..manners
     });
     let mut request = with(password);
@@ -407,7 +408,7 @@ async fn what_is_too_large_or_too_slow_is_given_up() {
         std::fs::remove_dir_all(dir).unwrap();
     }
     let silent = place.server(Manners {
-        silent: true,
+        silent: Arc::new(true.into()),
         ..Manners::default()
     });
     let mut request = place.request(&silent.url("app.git"));

@@ -1,5 +1,6 @@
 //! Sources: from what was asked for to an archive, and from there to a build.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -333,7 +334,7 @@ async fn a_fetch_that_nobody_wants_any_more_is_ended() {
     let server = GitServer::start(
         served.path(),
         Manners {
-            silent: true,
+            silent: Arc::new(true.into()),
             ..Manners::default()
         },
     );
