@@ -211,14 +211,15 @@ function useDrop(enabled: boolean, onGiven: (given: Given | string) => void): bo
   return over;
 }
 
-function FromGit({ project, onSource }: PanelProps) {
+export function FromGit(props: PanelProps & { before?: { url: string; ref: string; path: string } }) {
+  const { project, onSource, before } = props;
   const fetchSource = useFetchSource();
-  const [address, setAddress] = useState('');
-  const [branch, setBranch] = useState('');
-  const [path, setPath] = useState('');
+  const [address, setAddress] = useState(before?.url ?? '');
+  const [branch, setBranch] = useState(before?.ref ?? '');
+  const [path, setPath] = useState(before?.path ?? '');
   const [username, setUsername] = useState('');
   const [password, setPassword] = useState('');
-  const [open, { toggle }] = useDisclosure(false);
+  const [open, { toggle }] = useDisclosure(before !== undefined);
   const place = gitPlace(address);
   return (
     <Card maw={720}>

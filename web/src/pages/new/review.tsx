@@ -47,6 +47,7 @@ import { Loading, Page, ProblemAlert } from '../../view/page';
 import { RunForm } from '../../view/run_form';
 import { UploadProgress } from '../../view/source_drop';
 import { Ago } from '../../view/text';
+import { FromGit } from './choose';
 import { ExistingApp, useAddress } from './naming';
 
 export interface ReviewProps {
@@ -60,6 +61,7 @@ export interface ReviewProps {
 export function Review(props: ReviewProps) {
   const { project, source: id } = props;
   const source = useSource(project, id);
+  const navigate = useNavigate({ from: '/new' });
   const back = (
     <LinkButton to="/new" search={{ project, app: props.app }} variant="default">
       Choose another source
@@ -91,6 +93,19 @@ export function Review(props: ReviewProps) {
             {status.reason ?? 'It is not known why.'}
           </Text>
         </Alert>
+        {source.data.spec.origin.type === 'git' && (
+          <FromGit
+            project={project}
+            before={{
+              url: source.data.spec.origin.url,
+              ref: source.data.spec.origin.ref ?? '',
+              path: source.data.spec.origin.path ?? '',
+            }}
+            onSource={(next) =>
+              void navigate({ search: { project, app: props.app, source: next.metadata.name }, replace: true })
+            }
+          />
+        )}
       </Page>
     );
   }
