@@ -12,17 +12,13 @@ export function took(build: Build, now: number): number | null {
 
 /** What a build was made from, in words. Commit subjects are others' text and stay text. */
 export function sourceWords(build: Build): string {
-  // More kinds of source come than this document knows: what is not known is called by its name.
-  const source: { type: string; url?: string; ref?: string | null; template?: string; commit?: unknown } =
-    build.spec.source;
+  const { source } = build.spec;
   switch (source.type) {
     case 'upload':
       return 'Uploaded files';
     case 'git':
-      return [source.url, source.ref].filter(Boolean).join(' at ');
+      return `${source.url} at ${source.ref ?? source.commit.id.slice(0, 10)}: ${source.commit.subject}`;
     case 'template':
-      return `Template ${source.template ?? ''}`;
-    default:
-      return source.type;
+      return `Template ${source.template}`;
   }
 }

@@ -1,6 +1,6 @@
 /** What the whole platform goes by. */
 import { useQuery } from '@tanstack/react-query';
-import { client, data, send } from './client';
+import { send } from './client';
 import { useFresh } from './fresh';
 import { problemOf } from './problem';
 import type { Metadata } from './schema';
@@ -40,11 +40,6 @@ export function useSettings() {
       return body as Settings;
     },
   });
-}
-
-/** What the platform says of itself. */
-export function useSystem() {
-  return useQuery({ queryKey: ['system'], queryFn: () => data(client.GET('/api/v1/system')) });
 }
 
 /** What a form holds: text as it was typed. */

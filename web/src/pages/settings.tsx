@@ -6,7 +6,8 @@ import { span } from '../model/format';
 import { useMay } from '../model/me';
 import { ApiProblem } from '../model/problem';
 import type { System } from '../model/schema';
-import { changedParts, draftOf, type Settings, specOf, useSettings, useSystem } from '../model/settings';
+import { changedParts, draftOf, type Settings, specOf, useSettings } from '../model/settings';
+import { useSystem } from '../model/system';
 import { Facts } from '../view/facts';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
 import { PhaseBadge } from '../view/phase';
@@ -29,7 +30,7 @@ export default function SettingsPage() {
 
 function Whole() {
   const settings = useSettings();
-  const system = useSystem();
+  const system = useSystem(true);
   const mayChange = useMay('admin');
   // A platform whose settings are all given at its start has none to be changed.
   const fixed = settings.error instanceof ApiProblem && settings.error.code === 'not_found';

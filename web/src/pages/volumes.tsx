@@ -3,7 +3,7 @@ import { IconDatabase } from '@tabler/icons-react';
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useDeleteVolume } from '../actions/volume';
-import { useProjects } from '../model/collections';
+import { usePods, useProjects } from '../model/collections';
 import { bytes, count } from '../model/format';
 import { may, useMe } from '../model/me';
 import { quantity } from '../model/quantity';
@@ -27,7 +27,12 @@ export default function VolumesPage() {
   const { volumes, error } = useVolumes(project);
   const [asking, setAsking] = useState<Volume>();
   const remove = useDeleteVolume();
-  const columns = useMemo(() => columnsFor(me, setAsking), [me]);
+  const pods = usePods(project);
+  const columns = useMemo(() => {
+    const apps = new Map((pods ?? []).map(({ metadata, spec }) => [`${metadata.project}/${metadata.name}`, spec.app]));
+    const known = volumes?.some((volume) => volumeCreated(volume) != null) ?? false;
+    return columnsFor(me, apps, setAsking).filter(({ key }) => key !== 'created' || known);
+  }, [me, pods, volumes]);
   const shown = volumes?.filter((volume) =>
     matches(q, volume.name, volume.project, volumeApp(volume), ...volume.used_by),
   );
@@ -103,7 +108,12 @@ export default function VolumesPage() {
   );
 }
 
-function columnsFor(me: WhoAmI | undefined, remove: (volume: Volume) => void): Column<Volume>[] {
+/** Apps by their pods. */
+type AppsOfPods = ReadonlyMap<string, string | null | undefined>;
+
+function columnsFor(me: WhoAmI | undefined, apps: AppsOfPods, remove: (volume: Volume) => void): Column<Volume>[] {
+  const appOf = (volume: Volume) =>
+    volumeApp(volume) ?? volume.used_by.map((pod) => apps.get(`${volume.project}/${pod}`)).find((app) => app != null);
   const part = encodeURIComponent;
   return [
     {
@@ -129,9 +139,9 @@ function columnsFor(me: WhoAmI | undefined, remove: (volume: Volume) => void): C
       title: 'App',
       width: '1fr',
       wide: true,
-      order: (volume) => volumeApp(volume) ?? '',
+      order: (volume) => appOf(volume) ?? '',
       cell: (volume) => {
-        const app = volumeApp(volume);
+        const app = appOf(volume);
         return app == null ? (
           '–'
         ) : (
