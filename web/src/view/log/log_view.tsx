@@ -117,6 +117,7 @@ export function LogView(props: LogViewProps) {
     if (mod && event.key === 'a') selection.selectAll();
     else if ((mod && event.key === 'f') || event.key === '/') field.current?.focus();
     else if (event.key === 'End') setFollow(true);
+    else if (event.key === 'Home') scroll.current?.scrollTo({ top: 0, behavior: 'instant' });
     else if (event.key === 'Escape') selection.clear();
     else if (event.key === 'F3') step(event.shiftKey ? -1 : 1);
     else return;

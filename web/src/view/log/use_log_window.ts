@@ -23,11 +23,12 @@ interface Size {
   cell: number;
 }
 
-/** A line that stays where it is, so many pixels from the upper edge. */
+/** A line that stays where it is, so many pixels from the upper edge, as it was when the view stood `at` there. */
 interface Anchor {
   ms: number;
   id: number;
   offset: number;
+  at: number;
 }
 
 export interface Shown {
@@ -65,9 +66,8 @@ export function useLogWindow(
   const [follow, setFollow] = useState(true);
   const [, redraw] = useReducer((n: number) => n + 1, 0);
   const anchor = useRef<Anchor>(undefined);
-  /** Where the view was put by us: a scroll event from there is none of the reader. */
-  const put = useRef(0);
-  const top = useRef(0);
+  /** Where the view was put by us: the scroll event from there is none of the reader. */
+  const put = useRef(Number.NaN);
 
   useEffect(() => {
     const box = scroll.current;
@@ -121,26 +121,39 @@ export function useLogWindow(
         }
       }
     }
-    if (Math.abs(box.scrollTop - wanted) >= 1) {
-      box.scrollTop = wanted;
+    // Moved only as far as lines moved: whatever the reader's own scrolling does at the time goes on.
+    const held = follow ? undefined : anchor.current;
+    const shift = wanted - (held?.at ?? box.scrollTop);
+    if (Math.abs(shift) >= 1) {
+      box.scrollTop += shift;
+      put.current = box.scrollTop;
+      if (held !== undefined) held.at = wanted;
     }
-    put.current = box.scrollTop;
-    top.current = box.scrollTop;
     if (news) redraw();
   });
 
+  const hold = useCallback(
+    (box: HTMLDivElement) => {
+      const index = map.index(box.scrollTop / ROW);
+      const line = map.lines?.at(index);
+      if (line === undefined) return;
+      const { scrollTop } = box;
+      anchor.current = { ms: line.ms, id: line.id, offset: map.top(index) * ROW - scrollTop, at: scrollTop };
+    },
+    [map],
+  );
+
   const onScroll = useCallback(() => {
     const box = scroll.current;
-    if (box === null || Math.abs(box.scrollTop - put.current) < 1) return;
-    put.current = box.scrollTop;
-    top.current = box.scrollTop;
-    const index = map.index(box.scrollTop / ROW);
-    const line = map.lines?.at(index);
-    anchor.current =
-      line === undefined ? undefined : { ms: line.ms, id: line.id, offset: map.top(index) * ROW - box.scrollTop };
+    if (box === null) return;
+    if (Math.abs(box.scrollTop - put.current) < 1) {
+      put.current = Number.NaN;
+      return;
+    }
+    hold(box);
     setFollow(box.scrollHeight - box.clientHeight - box.scrollTop < AT_END);
     redraw();
-  }, [map, scroll]);
+  }, [hold, scroll]);
 
   const reveal = useCallback(
     (line: LogLine) => {
@@ -149,30 +162,22 @@ export function useLogWindow(
       const index = lines.indexOf(line);
       if (index < 0) return;
       const at = map.top(index) * ROW;
-      const inside = at >= top.current && at + ROW <= top.current + box.clientHeight;
-      if (!inside || follow) {
-        const offset = inside ? at - top.current : Math.floor(box.clientHeight / 3);
-        anchor.current = { ms: line.ms, id: line.id, offset };
-      }
+      const inside = at >= box.scrollTop && at + ROW <= box.scrollTop + box.clientHeight;
+      const offset = inside ? at - box.scrollTop : Math.floor(box.clientHeight / 3);
+      anchor.current = { ms: line.ms, id: line.id, offset, at: box.scrollTop };
       setFollow(false);
       redraw();
     },
-    [follow, lines, map, scroll],
+    [lines, map, scroll],
   );
 
   const follows = useCallback(
     (on: boolean) => {
-      if (!on && scroll.current !== null) {
-        const box = scroll.current;
-        const index = map.index(box.scrollTop / ROW);
-        const line = map.lines?.at(index);
-        if (line !== undefined)
-          anchor.current = { ms: line.ms, id: line.id, offset: map.top(index) * ROW - box.scrollTop };
-      }
+      if (!on && scroll.current !== null) hold(scroll.current);
       setFollow(on);
       redraw();
     },
-    [map, scroll],
+    [hold, scroll],
   );
 
   return {
