@@ -23,5 +23,7 @@ export function useChangeSettings() {
       done('The settings are saved.');
       cache.setQueryData(SETTINGS, saved);
     },
+    // Somebody else may have written in between: the page tells what.
+    onError: () => void cache.invalidateQueries({ queryKey: SETTINGS }),
   });
 }

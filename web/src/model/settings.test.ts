@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { quantity } from './quantity';
-import { changedParts, draftOf, type SettingsSpec, specOf } from './settings';
+import { changedParts, draftOf, rebased, type SettingsSpec, specOf } from './settings';
 import { makePassword, scopeWords } from './user';
 
 const SPEC: SettingsSpec = {
@@ -26,6 +26,16 @@ test('a password is sent when it was typed and otherwise left as it is', () => {
 
 test('what was changed is named', () => {
   expect(changedParts(SPEC, { ...SPEC, domain: 'x.org', session_days: 1 })).toEqual(['domain', 'sessions']);
+});
+
+test('what was typed goes on top of what others saved', () => {
+  const typed = { ...draftOf(SPEC), domain: 'mine.org' };
+  const theirs = { ...SPEC, session_days: 1, retention: { builds: 3, releases: 4 } };
+  expect(specOf(rebased(typed, SPEC, theirs))).toMatchObject({
+    domain: 'mine.org',
+    session_days: 1,
+    retention: { builds: 3, releases: 4 },
+  });
 });
 
 test('amounts are read as objects write them', () => {

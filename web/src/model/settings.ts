@@ -127,3 +127,17 @@ const PARTS: readonly (readonly [string, (spec: SettingsSpec) => unknown])[] = [
 export function changedParts(before: SettingsSpec, after: SettingsSpec): string[] {
   return PARTS.filter(([, of]) => JSON.stringify(of(before)) !== JSON.stringify(of(after))).map(([words]) => words);
 }
+
+const FIELDS: Record<string, readonly (keyof SettingsDraft)[]> = {
+  domain: ['domain'],
+  registries: ['registries'],
+  'what new apps get': ['replicas', 'cpu', 'memory'],
+  'what is kept': ['builds', 'releases'],
+  sessions: ['sessionDays'],
+};
+
+/** What others saved, with what was typed here on top: what nobody touched here stays as they have it. */
+export function rebased(draft: SettingsDraft, base: SettingsSpec, theirs: SettingsSpec): SettingsDraft {
+  const mine = changedParts(base, specOf(draft)).flatMap((part) => FIELDS[part] ?? []);
+  return { ...draftOf(theirs), ...Object.fromEntries(mine.map((field) => [field, draft[field]])) };
+}

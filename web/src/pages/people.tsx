@@ -88,7 +88,11 @@ function People() {
       {dialog !== undefined && (
         <UserDialog
           key={`${dialog.what} ${dialog.user.metadata.name}`}
-          dialog={dialog}
+          dialog={{
+            ...dialog,
+            // As it is now: somebody else may change it while the dialog is open.
+            user: users.data?.find(({ metadata }) => metadata.name === dialog.user.metadata.name) ?? dialog.user,
+          }}
           projects={names}
           onClose={() => setDialog(undefined)}
         />

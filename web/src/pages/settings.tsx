@@ -6,7 +6,7 @@ import { span } from '../model/format';
 import { useMay } from '../model/me';
 import { ApiProblem } from '../model/problem';
 import type { System } from '../model/schema';
-import { changedParts, draftOf, type Settings, specOf, useSettings } from '../model/settings';
+import { changedParts, draftOf, rebased, type Settings, specOf, useSettings } from '../model/settings';
 import { useSystem } from '../model/system';
 import { Facts } from '../view/facts';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
@@ -61,6 +61,11 @@ function Form({ settings, mayChange }: { settings: Settings; mayChange: boolean 
     setDraft(draftOf(from.spec));
     save.reset();
   };
+  const keep = () => {
+    setDraft(rebased(draft, base.spec, settings.spec));
+    setBase(settings);
+    save.reset();
+  };
   // Nothing was typed: what others saved is simply shown.
   if (elsewhere && changed.length === 0 && !save.isPending) take(settings);
   const stale = save.error instanceof ApiProblem && save.error.problem.status === 409;
@@ -84,7 +89,7 @@ function Form({ settings, mayChange }: { settings: Settings; mayChange: boolean 
                 <Button size="xs" variant="default" onClick={() => take(settings)}>
                   Take theirs, drop mine
                 </Button>
-                <Button size="xs" variant="light" onClick={() => setBase(settings)}>
+                <Button size="xs" variant="light" onClick={keep}>
                   Keep what I typed
                 </Button>
               </Group>

@@ -1,7 +1,8 @@
 /** Forms for people. */
-import { Button, Group, Stack, Text, TextInput } from '@mantine/core';
+import { Alert, Button, Group, Stack, Text, TextInput } from '@mantine/core';
 import { useState } from 'react';
 import type { ProjectScope, Role, User } from '../model/schema';
+import { scopeWords } from '../model/user';
 import { ProblemAlert } from './page';
 import { PasswordField } from './password_field';
 import { RoleChoice, ScopeChoice } from './role';
@@ -86,6 +87,8 @@ export function EditUserForm(
   const { user, projects, busy, error, onChange, onClose } = props;
   const [role, setRole] = useState<Role>(user.spec.role);
   const [scope, setScope] = useState<ProjectScope>(user.spec.projects ?? 'all');
+  const [revision, setRevision] = useState(user.metadata.revision);
+  const elsewhere = user.metadata.revision !== revision;
   const ready = isWhole(role, scope);
   return (
     <form
@@ -98,6 +101,27 @@ export function EditUserForm(
         <RoleChoice value={role} most="admin" onChange={setRole} />
         {role !== 'admin' && (
           <ScopeChoice value={scope} projects={projects} mayAll allWords="In all projects" onChange={setScope} />
+        )}
+        {elsewhere && (
+          <Alert color="orange" title="Somebody else changed this meanwhile" role="status">
+            <Stack gap="xs" align="flex-start">
+              <Text size="sm">
+                It is now: {user.spec.role}, {scopeWords(user.spec.projects).toLowerCase()}. If you save, yours is taken
+                instead.
+              </Text>
+              <Button
+                size="xs"
+                variant="default"
+                onClick={() => {
+                  setRole(user.spec.role);
+                  setScope(user.spec.projects ?? 'all');
+                  setRevision(user.metadata.revision);
+                }}
+              >
+                Take theirs
+              </Button>
+            </Stack>
+          </Alert>
         )}
         <Text size="sm" c="dimmed">
           It holds at once, also for tokens that they made: a token never opens more than its owner may.
