@@ -10,6 +10,7 @@ import {
   secretsOf,
   suggestion,
   wishOf,
+  withPasted,
 } from './source';
 
 const detected = found({
@@ -72,6 +73,15 @@ test('faults are told by field', () => {
   expect(Object.keys(faults(wish))).toEqual(['app', 'env.3']);
   expect(faults(wishOf(detected, 'my-app'))).toEqual({});
   expect(Object.keys(faults(wishOf({}, 'a-')))).toEqual(['app']);
+});
+
+test('a pasted .env is added, and what is there gets its value', () => {
+  const wish = withPasted(wishOf(detected, 'a'), 'GREETING=moin\n# no\nAPI_KEY="abc def"\n');
+  expect(wish.env.map(({ name, value }) => [name, value])).toEqual([
+    ['GREETING', 'moin'],
+    ['API_KEY', 'abc def'],
+  ]);
+  expect(new Set(wish.env.map(({ id }) => id)).size).toBe(2);
 });
 
 test('the Dockerfile that a hint suggests is taken out of its words', () => {

@@ -1,6 +1,7 @@
 /** Sources: what an app is to be built from, and what of it somebody wants otherwise before it is. */
 import { useQuery } from '@tanstack/react-query';
 import { client, data } from './client';
+import { looksSecret, readDotenv } from './env';
 import { useFresh } from './fresh';
 import { ApiProblem, problemOf, Unreachable } from './problem';
 import type { Detected, ProcessSpec, RunChange, RunConfig, Source } from './schema';
@@ -146,6 +147,24 @@ export function wishOf(given: Partial<Detected> | null | undefined, app: string)
     }),
     env: Object.entries(detected.env).map(([name, value], id) => ({ id, name, value, secret: false, given: true })),
   };
+}
+
+/** A form with the variables of a pasted `.env`: those of a name that is there get the new value. */
+export function withPasted(wish: Wish, text: string): Wish {
+  const { variables } = readDotenv(text);
+  const pasted = new Map(variables.map(({ name, value }) => [name, value]));
+  const kept = wish.env
+    .filter(({ name, value }) => name !== '' || value !== '')
+    .map((it) => ({ ...it, value: pasted.get(it.name) ?? it.value }));
+  const known = new Set(kept.map(({ name }) => name));
+  let id = Math.max(0, ...wish.env.map((it) => it.id));
+  const added = [...pasted]
+    .filter(([name]) => !known.has(name))
+    .map(([name, value]) => {
+      id += 1;
+      return { id, name, value, secret: looksSecret(name, value), given: false };
+    });
+  return { ...wish, env: [...kept, ...added] };
 }
 
 /** What of a form is otherwise than the source has it. */

@@ -80,7 +80,7 @@ export function Welcome() {
         </Group>
         <Text size="sm" c="dimmed">
           In a terminal the same is <Code>coracle deploy</Code>. Everything that this dashboard does goes through the{' '}
-          <Anchor component={Link} to="/reference" size="sm">
+          <Anchor component={Link} to="/reference" size="sm" underline="always">
             API
           </Anchor>
           , which is yours as well.

@@ -262,7 +262,7 @@ function options(UPlot: typeof uPlot, element: HTMLElement, shape: Shape): uPlot
   return {
     width: shape.width,
     height: shape.height,
-    padding: [8, 8, 0, 0],
+    padding: [8, 24, 0, 0],
     legend: { show: false },
     cursor: {
       y: false,

@@ -15,7 +15,7 @@ import {
 } from '@mantine/core';
 import { IconPlus, IconTrash } from '@tabler/icons-react';
 import type { ReactNode } from 'react';
-import type { Wish, WishedProcess, WishedVariable } from '../model/source';
+import { type Wish, type WishedProcess, type WishedVariable, withPasted } from '../model/source';
 import { Hint } from './hint';
 import classes from './run_form.module.css';
 
@@ -124,6 +124,7 @@ export function RunForm(props: RunFormProps) {
               variable={variable}
               fault={faults[`env.${variable.id}`]}
               onChange={(change) => setVariable(variable.id, change)}
+              onPaste={(text) => onWish(withPasted(wish, text))}
               onRemove={() => onWish({ ...wish, env: wish.env.filter(({ id }) => id !== variable.id) })}
             />
           ))}
@@ -213,6 +214,8 @@ function VariableRow(props: {
   variable: WishedVariable;
   fault: string | undefined;
   onChange: (change: Partial<WishedVariable>) => void;
+  /** Lines of a `.env` were pasted into the name. */
+  onPaste: (text: string) => void;
   onRemove: () => void;
 }) {
   const { variable, fault, onChange } = props;
@@ -221,7 +224,13 @@ function VariableRow(props: {
     <div className={classes.variable}>
       <TextInput
         aria-label="Name of the variable"
-        placeholder="NAME"
+        placeholder="NAME, or paste a .env"
+        onPaste={(event) => {
+          const text = event.clipboardData.getData('text');
+          if (!text.includes('=')) return;
+          event.preventDefault();
+          props.onPaste(text);
+        }}
         value={variable.name}
         onChange={(event) => onChange({ name: event.currentTarget.value })}
         readOnly={variable.given}
