@@ -673,6 +673,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/projects/{project}/pods/{pod}/description": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the engine itself says of a pod. Values of variables and credentials are hidden. */
+        get: operations["get_projects_project_pods_pod_description"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/projects/{project}/pods/{pod}/exec": {
         parameters: {
             query?: never;
@@ -3063,6 +3080,16 @@ export interface components {
                 started: string | null;
             };
         };
+        /** @description What the engine itself says of a pod. */
+        PodDescription: {
+            /** @description The engine, such as `docker` or `kubernetes`. */
+            engine: string;
+            /**
+             * @description Its own words: the inspection of a container, or the pod's object with its events. Values of variables and
+             *     credentials are hidden in it.
+             */
+            raw: Record<string, unknown>;
+        };
         /**
          * @description An object as a caller sends it. What the platform sets (`status`, most of `metadata`) may be there, so that
          *     an object can be sent back as it was read, and is not looked at.
@@ -4584,6 +4611,7 @@ export type NodeStatus = components['schemas']['NodeStatus'];
 export type Origin = components['schemas']['Origin'];
 export type PinnedImage = components['schemas']['PinnedImage'];
 export type Pod = components['schemas']['Pod'];
+export type PodDescription = components['schemas']['PodDescription'];
 export type PodInput = components['schemas']['PodInput'];
 export type PodList = components['schemas']['PodList'];
 export type PodName = components['schemas']['PodName'];
@@ -6432,6 +6460,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_projects_project_pods_pod_description: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project: components["schemas"]["ProjectName"];
+                pod: components["schemas"]["PodName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PodDescription"];
+                };
             };
             /** @description What went wrong (RFC 9457) */
             default: {
