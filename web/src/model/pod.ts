@@ -1,7 +1,6 @@
 /** Pods: what they use, what they are filtered by, and how they are described by their engine. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
-import { send } from './client';
-import { problemOf } from './problem';
+import { client, data } from './client';
 import type { Pod, PodSample, UsageSample } from './schema';
 
 /** A pod with what it uses now. */
@@ -76,27 +75,12 @@ export function parseVariables(text: string): { env: Record<string, string>; wro
   return { env, wrong: undefined };
 }
 
-export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
-
-/** What the engine itself says of a pod. */
-export interface PodDescription {
-  engine: string;
-  raw: Json;
-}
-
-async function fetchDescription({ project, pod }: PodRef, signal: AbortSignal): Promise<PodDescription> {
-  const path = `/api/v1/projects/${encodeURIComponent(project)}/pods/${encodeURIComponent(pod)}/description`;
-  const response = await send(new Request(new URL(path, window.location.origin), { signal }));
-  const body: unknown = await response.json().catch(() => null);
-  if (!response.ok) throw problemOf(response.status, body);
-  return body as PodDescription;
-}
-
 /** `version` changes with the pod: a description is of one moment. */
 export function useDescription(ref: PodRef, version: string, enabled: boolean) {
   return useQuery({
     queryKey: ['description', ref.project, ref.pod, version],
-    queryFn: ({ signal }) => fetchDescription(ref, signal),
+    queryFn: ({ signal }) =>
+      data(client.GET('/api/v1/projects/{project}/pods/{pod}/description', { params: { path: ref }, signal })),
     enabled,
     placeholderData: keepPreviousData,
     gcTime: 0,

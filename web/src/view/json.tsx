@@ -2,8 +2,10 @@
 import { Button, CopyButton, Group } from '@mantine/core';
 import { IconCheck, IconCopy } from '@tabler/icons-react';
 import { useMemo, useState } from 'react';
-import type { Json } from '../model/pod';
 import classes from './json.module.css';
+
+/** Anything that `JSON.parse` gives. */
+type Json = unknown;
 
 /** Open at first, so many levels deep. */
 const OPEN = 2;
@@ -53,12 +55,12 @@ function Branch({ name, value, open }: { name: string | undefined; value: Json; 
     return (
       <div className={classes.leaf}>
         {label}
-        <span className={classes[typeof value]}>{JSON.stringify(value)}</span>
+        <span className={classes[typeof value]}>{JSON.stringify(value) ?? ''}</span>
       </div>
     );
   }
   const members: (readonly [string, Json])[] = Array.isArray(value)
-    ? value.map((member: Json, index) => [String(index), member])
+    ? value.map((member: unknown, index) => [String(index), member] as const)
     : Object.entries(value);
   const marks = Array.isArray(value) ? '[]' : '{}';
   if (members.length === 0) {

@@ -68,7 +68,7 @@ export function PodForm({ projects, project: given, busy, error, onCreate, onClo
         )}
         <TextInput
           label="Image"
-          description="The program with everything that it needs, as `docker pull` takes it, or one of this platform’s images."
+          description="The program with everything that it needs: from a registry, or one of this platform’s images."
           placeholder="nginx:1.29"
           value={image}
           onChange={(event) => setImage(event.currentTarget.value)}
