@@ -51,6 +51,7 @@ export const variables: CSSVariablesResolver = () => ({
   variables: {},
   light: {
     '--mantine-color-dimmed': 'var(--mantine-color-gray-7)',
+    '--mantine-color-orange-text': 'color-mix(in srgb, var(--mantine-color-orange-9) 80%, black)',
     ...Object.fromEntries(
       TINTED.map((color) => [
         `--mantine-color-${color}-light-color`,
