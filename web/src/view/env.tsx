@@ -19,7 +19,6 @@ import { useMemo, useState } from 'react';
 import { looksSecret, type PastedVariable, readDotenv } from '../model/env';
 import type { EnvDraft, EnvEditSort, EnvRow } from '../model/env_draft';
 import { count } from '../model/format';
-import { own } from '../model/release';
 import classes from './env.module.css';
 
 export interface EnvTableProps {
@@ -280,29 +279,19 @@ export function PasteForm({ draft, onTake, onClose }: PasteFormProps) {
 }
 
 /** What the newest variables are, where they are not what the draft began with. */
-export function ChangedMeanwhile({
-  names,
-  draft,
-  onTake,
-}: {
-  names: readonly string[];
-  draft: EnvDraft;
-  onTake: () => void;
-}) {
-  const mine = names.filter((name) =>
-    draft.rows.some((row) => row.name === name && own(draft.base, name) !== undefined),
-  );
+export function ChangedMeanwhile(props: { names: readonly string[]; mine: readonly string[]; onTake: () => void }) {
+  const { names, mine, onTake } = props;
+  const both = names.some((name) => mine.includes(name));
   return (
-    <Alert color="orange" title="Somebody else changed variables" role="alert">
+    <Alert color="orange" title="Somebody else changed this app" role="alert">
       <Stack gap="xs" align="flex-start">
         <Text size="sm" style={{ overflowWrap: 'anywhere' }}>
           {names.length === 0
             ? 'Another setting of this app was changed while you were typing.'
-            : `Changed meanwhile: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ' and more' : ''}.`}{' '}
-          What you typed is still here
-          {mine.length > 0 ? ', and counts where both of you changed the same variable' : ''}.
+            : `Variables that changed meanwhile: ${names.slice(0, 20).join(', ')}${names.length > 20 ? ' and more' : ''}.`}{' '}
+          What you typed is still here{both ? ', and counts where both of you changed the same variable' : ''}.
         </Text>
-        <Button size="xs" variant="light" color="orange" onClick={onTake}>
+        <Button size="xs" variant="default" onClick={onTake}>
           Take the newest and keep mine
         </Button>
       </Stack>

@@ -1,5 +1,5 @@
 /** Releases: why one failed, what is different between two, and what somebody wants to bring to another app. */
-import { Alert, Button, Code, Group, ScrollArea, Select, Stack, Text, Title } from '@mantine/core';
+import { Alert, Button, Group, ScrollArea, Select, Stack, Text, Title, VisuallyHidden } from '@mantine/core';
 import { IconAlertCircle, IconEqual } from '@tabler/icons-react';
 import { type ReactNode, useState } from 'react';
 import { logWords } from '../model/log_words';
@@ -79,13 +79,13 @@ function DifferenceRow({ difference: { what, before, after } }: { difference: Di
       <div className={classes.values}>
         {before !== null && (
           <span className={classes.before}>
-            <span className="mantine-visually-hidden">was </span>
+            <VisuallyHidden>was </VisuallyHidden>
             {before === '' ? 'empty' : before}
           </span>
         )}
         {after !== null && (
           <span className={classes.after}>
-            <span className="mantine-visually-hidden">is </span>
+            <VisuallyHidden>is </VisuallyHidden>
             {after === '' ? 'empty' : after}
           </span>
         )}
@@ -158,7 +158,3 @@ export function PromoteForm({ release, targets, busy, error, onPromote, onClose 
     </form>
   );
 }
-
-export const Words = ({ children }: { children: string }) => (
-  <Code style={{ overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}>{children}</Code>
-);

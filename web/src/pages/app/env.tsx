@@ -143,7 +143,7 @@ function EnvEditor({ read, refetch }: { read: EnvRead; refetch: () => Promise<En
         )}
       </Section>
       {dirty && (newer.length > 0 || stale) && (
-        <ChangedMeanwhile names={newer} draft={draft} onTake={() => void takeNewest()} />
+        <ChangedMeanwhile names={newer} mine={edits.map(({ name }) => name)} onTake={() => void takeNewest()} />
       )}
       {save.error !== null && !stale && <ProblemAlert error={save.error} />}
       {dirty && (

@@ -254,7 +254,7 @@ function Uses() {
       </SimpleGrid>
       <Text size="xs" c="dimmed" mt={4} ta="end">
         The last hour.{' '}
-        <Anchor component={Link} to={`${appPath(ref)}/metrics`} size="xs">
+        <Anchor component={Link} to={`${appPath(ref)}/metrics`} size="xs" underline="always">
           All metrics
         </Anchor>
       </Text>

@@ -151,8 +151,7 @@ function ProcessEditor({ process, seen, base, newest, onClose }: ProcessEditorPr
               </Text>
               <Button
                 size="xs"
-                variant="light"
-                color="orange"
+                variant="default"
                 onClick={() => {
                   const now = newest.base.spec.config.processes[process];
                   if (now !== undefined) {

@@ -1,6 +1,6 @@
 /** The releases of an app: what each was made from, what is different between two, and going back. */
-import { Anchor, Badge, Button, Group, Menu, Modal, Select, Stack, Text } from '@mantine/core';
-import { IconArrowBackUp, IconChevronDown, IconRocket } from '@tabler/icons-react';
+import { Anchor, Button, Group, Menu, Modal, Select, Stack, Text } from '@mantine/core';
+import { IconArrowBackUp, IconChevronDown, IconEye, IconRocket } from '@tabler/icons-react';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { useMemo, useState } from 'react';
 import { useDeployAgain, usePromote, useRollBack } from '../../actions/release';
@@ -285,7 +285,7 @@ function columnsFor(props: { chosen: string | undefined; choose: (release: strin
     {
       key: 'number',
       title: 'Release',
-      width: '110px',
+      width: '84px',
       cell: ({ spec, metadata }) => (
         <Anchor
           component="button"
@@ -296,11 +296,7 @@ function columnsFor(props: { chosen: string | undefined; choose: (release: strin
           onClick={() => choose(metadata.name)}
         >
           v{spec.number}
-          {metadata.name === chosen && (
-            <Badge size="xs" ml={6} color="gray">
-              shown
-            </Badge>
-          )}
+          {metadata.name === chosen && <IconEye size={13} aria-hidden style={{ marginLeft: 5, verticalAlign: -1 }} />}
         </Anchor>
       ),
     },

@@ -120,7 +120,7 @@ export default function AppSettings() {
         >
           <Text size="xs" c="dimmed">
             If you only want it to be quiet for a while,{' '}
-            <Anchor component={Link} to={`${appPath(ref)}/processes`} size="xs">
+            <Anchor component={Link} to={`${appPath(ref)}/processes`} size="xs" underline="always">
               scale it to 0
             </Anchor>{' '}
             instead.

@@ -93,7 +93,7 @@ export default function AppVolumes() {
       </Table.ScrollContainer>
       <Text size="xs" c="dimmed" mt="xs">
         They come with the source’s coracle.toml. Deleting the data of one is on the page of all{' '}
-        <Anchor component={Link} to="/volumes" size="xs">
+        <Anchor component={Link} to="/volumes" size="xs" underline="always">
           Volumes
         </Anchor>
         .
