@@ -1,5 +1,5 @@
 /** Every pod that one may see. */
-import { Button, Checkbox, Group, Menu, Modal, Paper, Select, Text } from '@mantine/core';
+import { Button, Checkbox, Group, Menu, Modal, Paper, Select, Text, VisuallyHidden } from '@mantine/core';
 import { IconBox, IconDots, IconPlus, IconRefresh, IconTrash } from '@tabler/icons-react';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useCallback, useMemo, useState } from 'react';
@@ -372,7 +372,7 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll, go }: Choos
     {
       key: 'more',
       title: 'Actions',
-      head: '',
+      head: <VisuallyHidden>Actions</VisuallyHidden>,
       width: '32px',
       cell: ({ pod }) =>
         mayChange(me, pod) && (
