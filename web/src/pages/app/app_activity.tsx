@@ -1,7 +1,6 @@
 /** What happened to one app, the newest first. */
 import { Anchor, Button, Group, Stack, Text } from '@mantine/core';
 import { useNavigate } from '@tanstack/react-router';
-import { useMemo } from 'react';
 import { useActivity } from '../../model/activity';
 import { isOf } from '../../model/app';
 import { useApps } from '../../model/collections';
@@ -9,12 +8,14 @@ import { ActivityRow } from '../../view/activity';
 import { Loading, ProblemAlert } from '../../view/page';
 import { useAppRef } from './app_ref';
 
+/** What an app's events are picked from: the API does not narrow them by project yet. */
+const EVERYTHING = {};
+
 /** `most`: only so many, without older ones. */
 export function AppActivity({ most }: { most?: number }) {
   const ref = useAppRef();
   const navigate = useNavigate();
-  const filter = useMemo(() => ({ project: ref.project }), [ref.project]);
-  const activity = useActivity(filter);
+  const activity = useActivity(EVERYTHING);
   const names = useApps(ref.project)?.map(({ metadata }) => metadata.name);
   const all = activity.data?.pages.flatMap((page) => page.items);
   const mine = all?.filter((event) => isOf(ref, event, names ?? []));

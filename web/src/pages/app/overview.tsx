@@ -153,13 +153,7 @@ function Deployments({ app, releases, builds, pods }: OverviewProps) {
             {ended.status.reason ?? 'Its log says why.'}
           </Text>
           <Text size="sm">{served == null ? '' : `v${served} goes on as before.`}</Text>
-          <Button
-            component={Link}
-            to={`${appPath(ref)}/builds/${ended.metadata.name}`}
-            size="xs"
-            variant="light"
-            color="red"
-          >
+          <Button component={Link} to={`${appPath(ref)}/builds/${ended.metadata.name}`} size="xs" variant="default">
             Read its log
           </Button>
         </Stack>
@@ -170,9 +164,7 @@ function Deployments({ app, releases, builds, pods }: OverviewProps) {
     return (
       <FailedRelease release={newest}>
         <Text size="sm">{advice(newest.status.reason, newest.status.log ?? [])}</Text>
-        <Text size="sm">
-          {served == null ? 'Nothing of this app runs yet.' : `v${served} goes on as before: nobody noticed outside.`}
-        </Text>
+        <Text size="sm">{served == null ? 'Nothing of this app runs yet.' : `v${served} goes on as before.`}</Text>
         {served != null && served !== newest.spec.number && (
           <Group>
             <LinkButton
@@ -180,8 +172,7 @@ function Deployments({ app, releases, builds, pods }: OverviewProps) {
               params={ref}
               search={{ release: newest.metadata.name, against: `v${served}` }}
               size="xs"
-              variant="light"
-              color="red"
+              variant="default"
             >
               What is different from v{served}
             </LinkButton>
