@@ -279,6 +279,8 @@ pub(crate) static TABLE: &[(Method, &str, Access)] = &[
     (GET, "/api/v1/events", SignedIn),
     (GET, "/api/v1/activity", SignedIn),
     (GET, "/api/v1/system", Platform(Viewer)),
+    (GET, "/api/v1/settings", Platform(Viewer)),
+    (PUT, "/api/v1/settings", Platform(Admin)),
     (GET, "/api/v1/export", Platform(Admin)),
     (POST, "/api/v1/import", Platform(Admin)),
 ];

@@ -44,6 +44,7 @@ mod release;
 mod routes;
 mod server;
 mod session;
+mod settings;
 mod socket;
 mod source;
 mod state;

@@ -23,6 +23,7 @@ use crate::connection::{self, ConnectionLimits};
 use crate::describe;
 use crate::error::{ApiError, REQUEST_ID, name_request};
 use crate::routes::{Routes, routes};
+use crate::settings;
 use crate::state::ApiState;
 use crate::{
     activity, app, build, build_source, connect, dashboard, env, events, exec, export, gateway,
@@ -111,6 +112,7 @@ pub(crate) fn bounded<R: Routes>(into: R) -> R {
         .routes(routes!(events::follow))
         .routes(routes!(activity::list))
         .routes(routes!(system::read))
+        .routes(routes!(settings::read, settings::update))
         .routes(routes!(usage::of_app))
         .routes(routes!(usage::of_pod))
         .routes(routes!(usage::of_node))

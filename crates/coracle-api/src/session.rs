@@ -21,9 +21,6 @@ use crate::extract::{Json, Peer};
 use crate::password::verify_password;
 use crate::state::ApiState;
 
-/// How long a session lasts, in days.
-const SESSION_DAYS: i64 = 30;
-
 /// Who wants to log in.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -106,7 +103,9 @@ pub(crate) async fn log_in(
     }
     state.throttle.good(&keys[0], &keys[1..]);
     let user = state.control.user(&login.user).await?;
-    let expires = Utc::now() + Duration::days(SESSION_DAYS);
+    let settings = state.control.platform_settings().await?;
+    let days = i64::from(settings.spec.days_of_session());
+    let expires = Utc::now() + Duration::days(days);
     let spec = TokenSpec {
         user: login.user.clone(),
         role: user.spec.role,
@@ -117,7 +116,7 @@ pub(crate) async fn log_in(
     let name = TokenName::new(format!("session-{}", &new_uid()[..16]))?;
     let actor = Actor::User(login.user.to_string());
     let (_, secret) = state.control.create_token(&name, spec, &actor).await?;
-    let age = SESSION_DAYS * 24 * 3600;
+    let age = days * 24 * 3600;
     let cookie = session_cookie(Transport::of(&headers), secret.expose(), age);
     let session = Session {
         token: secret.expose().to_owned(),
@@ -142,7 +141,7 @@ pub(crate) async fn who_am_i(State(state): State<ApiState>, caller: Caller) -> J
         user: caller.user,
         role: caller.role,
         version: env!("CARGO_PKG_VERSION"),
-        domain: state.control.settings.domain.to_string(),
+        domain: state.control.domain().to_string(),
     })
 }
 

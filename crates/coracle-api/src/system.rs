@@ -104,7 +104,7 @@ pub(crate) async fn read(State(state): State<ApiState>) -> ApiResult<Json<System
     Ok(Json(System {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: state.started.elapsed().as_secs(),
-        domain: control.settings.domain.to_string(),
+        domain: control.domain().to_string(),
         engine,
         store: StoreState {
             writable: refusal.is_none(),

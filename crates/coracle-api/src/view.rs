@@ -7,6 +7,7 @@ use coracle_model::app::App;
 use coracle_model::build::Build;
 use coracle_model::pod::Pod;
 use coracle_model::release::Release;
+use coracle_model::settings::PlatformSettings;
 use coracle_model::source::Source;
 use coracle_model::user::Role;
 
@@ -43,6 +44,15 @@ pub(crate) fn release(mut release: Release, role: Role) -> Release {
         release.spec.config.env.clear();
     }
     release
+}
+
+/// The settings as they are shown.
+pub(crate) fn settings(mut settings: PlatformSettings) -> PlatformSettings {
+    for login in &mut settings.spec.registries {
+        login.sealed = None;
+        login.password = None;
+    }
+    settings
 }
 
 /// A pod as it is shown to somebody of this role.

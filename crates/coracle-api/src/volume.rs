@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use coracle_model::name::{PodName, ProjectName, VolumeName};
+use chrono::{DateTime, Utc};
+use coracle_model::name::{AppName, PodName, ProjectName, VolumeName};
 use coracle_model::object::{Kind, List};
 use coracle_model::problem::{Code, Problem};
 use coracle_model::quantity::ByteSize;
@@ -24,6 +25,15 @@ pub(crate) struct Volume {
     /// The size that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<ByteSize>,
+    /// The app that it belongs to, as far as a release or a pod says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app: Option<AppName>,
+    /// When it was made, where the engine knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<DateTime<Utc>>,
+    /// Bytes that its data takes, where the engine can tell without reading all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_bytes: Option<u64>,
     /// Pods that mount it.
     used_by: Vec<PodName>,
 }
@@ -45,10 +55,14 @@ pub(crate) async fn list(
 async fn volumes(state: &ApiState, project: &ProjectName) -> ApiResult<Vec<Volume>> {
     state.control.project(project).await?;
     let all = state.control.engine.volumes().await?;
+    let apps = state.control.apps_of_volumes(project).await?;
     Ok(all
         .into_iter()
         .filter(|volume| volume.project == *project)
         .map(|volume| Volume {
+            app: apps.get(&volume.name).cloned(),
+            created: volume.created,
+            used_bytes: volume.used_bytes,
             name: volume.name,
             project: volume.project,
             size: volume.size,

@@ -3,7 +3,7 @@
 //! | module | what is in it |
 //! |---|---|
 //! | [`client`], [`error`], [`page`] | requests and answers in general |
-//! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`source`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`system`] | the resources |
+//! | [`session`], [`user`], [`token`], [`project`], [`app`], [`mod@env`], [`source`], [`build`], [`release`], [`pod`], [`node`], [`image`], [`volume`], [`activity`], [`settings`], [`system`] | the resources |
 //! | [`usage`] | what is used, and was |
 //! | [`logs`], [`events`], [`exec`], [`connect`] | streams |
 //! | [`export`], [`import`] | from one platform to another |
@@ -29,6 +29,7 @@ pub mod pod;
 pub mod project;
 pub mod release;
 pub mod session;
+pub mod settings;
 mod socket;
 pub mod source;
 mod sse;

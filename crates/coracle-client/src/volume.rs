@@ -1,6 +1,7 @@
 //! Volumes.
 
-use coracle_model::name::{PodName, ProjectName, VolumeName};
+use chrono::{DateTime, Utc};
+use coracle_model::name::{AppName, PodName, ProjectName, VolumeName};
 use coracle_model::quantity::ByteSize;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,15 @@ pub struct Volume {
     /// The size that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<ByteSize>,
+    /// The app that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<AppName>,
+    /// When it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<DateTime<Utc>>,
+    /// Bytes that its data takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used_bytes: Option<u64>,
     /// Pods that mount it.
     #[serde(default)]
     pub used_by: Vec<PodName>,

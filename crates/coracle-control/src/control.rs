@@ -15,6 +15,7 @@ use crate::leading::Leading;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::settings::Settings;
+use crate::settings::wished::InForce;
 use crate::usage::UsageHistory;
 use crate::vault::Vault;
 
@@ -43,6 +44,8 @@ pub struct Control {
     pub leading: Leading,
     /// How this platform is set up.
     pub settings: Arc<Settings>,
+    /// What of it was set since.
+    pub(crate) in_force: InForce,
 }
 
 impl std::fmt::Debug for Control {
@@ -68,6 +71,7 @@ impl Control {
     ) -> Result<Self, OperationError> {
         let objects = Objects::new(store);
         let feed = Feed::open(objects.clone()).await?;
+        let in_force = InForce::follow(&objects, supervisor).await?;
         let control = Self {
             observed: Observed::follow(Arc::clone(&engine), supervisor),
             feed,
@@ -80,6 +84,7 @@ impl Control {
             image_tags: None,
             leading: Leading::alone(),
             settings: Arc::new(settings),
+            in_force,
         };
         control.ensure_default_project().await?;
         Ok(control)

@@ -18,6 +18,7 @@
 //! | [`build`], [`build_run`] | which build runs; one run of a build |
 //! | [`pod`], [`pod_action`] | bare pods and one-off commands; restarts and deletions of other pods |
 //! | [`usage`] | samples of what everything uses |
+//! | [`settings`] | what a change of the platform's settings asks for |
 //! | [`project`], [`sweep`], [`collection`] | networks; retention; what nothing in the registry needs |
 
 pub mod app;
@@ -37,6 +38,7 @@ pub mod release_status;
 pub mod route;
 pub mod runner;
 pub mod scene;
+pub mod settings;
 pub mod source;
 pub mod sweep;
 pub mod usage;
@@ -95,6 +97,7 @@ impl Controllers {
             runner::start(&scene, |_| pod::PodController::new(&scene)),
             runner::start(&scene, |_| pod_action::PodActionController::new(&scene)),
             runner::start(&scene, |_| project::ProjectController::new(&scene)),
+            runner::start(&scene, |_| settings::SettingsController::new(&scene)),
             runner::start(&scene, |_| sweep::SweepController::new(&scene)),
             runner::start(&scene, |_| collection::CollectionController::new(&scene)),
             usage::start(&scene),

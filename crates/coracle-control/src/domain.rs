@@ -87,14 +87,6 @@ impl Control {
         Ok(app)
     }
 
-    pub(crate) fn default_host(
-        &self,
-        project: &ProjectName,
-        app: &AppName,
-    ) -> Result<Hostname, OperationError> {
-        Ok(self.settings.default_host(project, app)?)
-    }
-
     /// Every host name of an app, its own first.
     ///
     /// # Errors
@@ -105,7 +97,7 @@ impl Control {
         app: &AppName,
         spec: &AppSpec,
     ) -> Result<Vec<Hostname>, OperationError> {
-        let mut all = vec![self.settings.default_host(project, app)?];
+        let mut all = vec![self.default_host(project, app)?];
         all.extend(spec.domains.iter().cloned());
         Ok(all)
     }

@@ -177,6 +177,9 @@ pub fn token_hash_by_name(user: &UserName, token: &TokenName) -> String {
     format!("/tokens-by-name/{user}/{token}")
 }
 
+/// What administrators set for the whole platform.
+pub const SETTINGS: &str = "/settings/platform";
+
 /// An event of a project, or of the whole platform.
 #[must_use]
 pub fn event(at: DateTime<Utc>, unique: &str) -> String {

@@ -60,6 +60,7 @@ pub mod upload;
 pub mod usage;
 pub mod user;
 pub mod vault;
+mod volume;
 
 pub use control::Control;
 pub use error::OperationError;

@@ -77,7 +77,7 @@ impl Control {
         })
     }
 
-    /// With what an engine pulls a project's images.
+    /// With what an engine pulls images for a project: its own, and those of registries that administrators named.
     ///
     /// # Errors
     /// As [`Control::registry_login`].
@@ -88,6 +88,7 @@ impl Control {
         Ok(PullCredentials {
             host: self.settings.registry_host.clone(),
             credentials: self.registry_login(project).await?,
+            others: self.registry_logins().await?,
         })
     }
 

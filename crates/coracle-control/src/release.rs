@@ -307,12 +307,14 @@ impl Control {
         seen: Option<Revision>,
         actor: &Actor,
     ) -> Result<Release, OperationError> {
+        let defaults = self.platform_settings().await?.spec.defaults;
         let (_, release) = self
             .write_release(project, app, seen, |_, base| {
-                let config = config
+                let mut config = config
                     .cloned()
                     .or_else(|| base.map(|base| base.0.spec.config.clone()))
                     .unwrap_or_default();
+                defaults.fill(&mut config);
                 Ok(Some(Draft {
                     image: image.clone(),
                     config,

@@ -1,4 +1,6 @@
-//! How this platform is set up.
+//! How this platform is set up: at its start ([`Settings`]), and by administrators while it runs ([`wished`]).
+
+pub mod wished;
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +9,7 @@ use coracle_engine::build::RegistryCredentials;
 use coracle_model::app::host_label;
 use coracle_model::name::{AppName, Hostname, InvalidName, ProjectName};
 
-/// How this platform is set up. Does not change while it runs.
+/// How this platform was set up at its start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Where its files are.
@@ -15,7 +17,7 @@ pub struct Settings {
     /// Where the files are that all control planes need: the data directory of one that is alone, a shared
     /// volume for several.
     pub shared_dir: PathBuf,
-    /// Apps are served at `APP.DOMAIN`.
+    /// Apps are served at `APP.DOMAIN`, unless another one was set since.
     pub domain: Hostname,
     /// The gateway's port as people reach it.
     pub http_port: u16,
@@ -68,19 +70,19 @@ impl Default for Limits {
     }
 }
 
-impl Settings {
-    /// The host name that every app has.
-    ///
-    /// # Errors
-    /// When the domain is so long that no host name fits before it.
-    pub fn default_host(
-        &self,
-        project: &ProjectName,
-        app: &AppName,
-    ) -> Result<Hostname, InvalidName> {
-        Hostname::new(format!("{}.{}", host_label(project, app), self.domain))
-    }
+/// The host name that every app has under `domain`.
+///
+/// # Errors
+/// When the domain is so long that no host name fits before it.
+pub fn default_host(
+    project: &ProjectName,
+    app: &AppName,
+    domain: &Hostname,
+) -> Result<Hostname, InvalidName> {
+    Hostname::new(format!("{}.{domain}", host_label(project, app)))
+}
 
+impl Settings {
     /// Where people reach `host`.
     #[must_use]
     pub fn url(&self, host: &Hostname) -> String {

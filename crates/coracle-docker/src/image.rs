@@ -67,11 +67,11 @@ impl KnownCredentials {
     ) -> Option<RegistryCredentials> {
         let known = self.known();
         let given = project.and_then(|project| known.projects.get(project));
-        match given {
-            // For the platform's own registry a project has these and no others.
-            Some(pull) if pull.host == image.host => Some(pull.credentials.clone()),
-            _ => known.worked.get(image.repository).cloned(),
-        }
+        // For the platform's own registry a project has these and no others.
+        let given = given.and_then(|pull| pull.of(image.host));
+        given
+            .or_else(|| known.worked.get(image.repository))
+            .cloned()
     }
 }
 
@@ -335,6 +335,11 @@ mod tests {
         let pull = PullCredentials {
             host: "127.0.0.1:7070".to_owned(),
             credentials: login("one"),
+            others: vec![PullCredentials {
+                host: "docker.io".to_owned(),
+                credentials: login("hub"),
+                others: Vec::new(),
+            }],
         };
         known.set(&project("one"), &pull);
         for image in ["127.0.0.1:7070/two/web:1", "example.org/team/app:1"] {
@@ -342,6 +347,10 @@ mod tests {
         }
         let one = Some(project("one"));
         assert_eq!(of("127.0.0.1:7070/two/web:1", one.as_ref()).unwrap(), "one");
+        for of_hub in ["debian:13", "docker.io/library/debian"] {
+            assert_eq!(of(of_hub, one.as_ref()).unwrap(), "hub");
+            assert!(of(of_hub, None).is_none());
+        }
         assert_eq!(of("example.org/team/app:2", one.as_ref()).unwrap(), "other");
         assert_eq!(of("example.org/team/next:2", one.as_ref()), None);
         assert_eq!(of("127.0.0.1:7070/one/web:1", Some(&project("two"))), None);

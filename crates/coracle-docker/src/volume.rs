@@ -83,6 +83,9 @@ fn read(core: &Core, volume: &Volume) -> Option<VolumeInfo> {
         project,
         name,
         size: labels.get(SIZE).and_then(|s| s.parse().ok()),
+        created: volume.created_at,
+        // Docker would read all of it.
+        used_bytes: None,
         used_by,
     })
 }

@@ -44,13 +44,29 @@ pub struct RegistryCredentials {
     pub password: Secret,
 }
 
-/// How a project's images are pulled from the platform's own registry. Opens nothing else.
+/// How images are pulled for a project. The password for the platform's own registry opens the project's images there, and
+/// nothing else.
 #[derive(Clone, Debug)]
 pub struct PullCredentials {
     /// The registry, as images of workloads name it: `host[:port]`.
     pub host: String,
     /// User and password.
     pub credentials: RegistryCredentials,
+    /// The same for other registries, `docker.io` for images that name none.
+    pub others: Vec<PullCredentials>,
+}
+
+impl PullCredentials {
+    /// What is for images of `host`, which is empty for those that name none.
+    #[must_use]
+    pub fn of(&self, host: &str) -> Option<&RegistryCredentials> {
+        if self.host == host {
+            return Some(&self.credentials);
+        }
+        let host = if host.is_empty() { "docker.io" } else { host };
+        let other = self.others.iter().find(|other| other.host == host)?;
+        Some(&other.credentials)
+    }
 }
 
 /// The most a build may use.

@@ -351,6 +351,10 @@ pub struct VolumeInfo {
     pub name: VolumeName,
     /// The size that was asked for.
     pub size: Option<ByteSize>,
+    /// When it was made, where the engine knows.
+    pub created: Option<chrono::DateTime<chrono::Utc>>,
+    /// Bytes that its data takes, where the engine can tell without reading all of it.
+    pub used_bytes: Option<u64>,
     /// Pods that mount it.
     pub used_by: Vec<PodName>,
 }

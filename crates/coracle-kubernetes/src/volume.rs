@@ -10,7 +10,7 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt as _};
 
 use crate::client::{apply, engine_error, foreign, ignore_missing, within};
-use crate::facts::{PLATFORM, PROJECT, SIZE, VOLUME, annotation, is_ours, label};
+use crate::facts::{PLATFORM, PROJECT, SIZE, VOLUME, annotation, is_ours, label, moment};
 use crate::naming;
 use crate::object;
 use crate::phase;
@@ -62,6 +62,8 @@ pub(crate) async fn list(core: &Core) -> Result<Vec<VolumeInfo>, EngineError> {
             project,
             name,
             size: size.map(ByteSize),
+            created: meta.creation_timestamp.as_ref().map(moment),
+            used_bytes: None,
             used_by,
         })
     };

@@ -33,6 +33,7 @@ pub mod quantity;
 pub mod registry;
 pub mod release;
 pub mod route;
+pub mod settings;
 pub mod source;
 pub mod token;
 pub mod usage;

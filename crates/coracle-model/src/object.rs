@@ -56,6 +56,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Project,
+        Self::App,
+        Self::Build,
+        Self::Release,
+        Self::Pod,
+        Self::Node,
+        Self::User,
+        Self::Token,
+        Self::Domain,
+        Self::Event,
+        Self::Volume,
+        Self::Source,
+        Self::Image,
+        Self::Registry,
+        Self::Settings,
+    ];
+
     /// The plural as it stands in API paths and store keys.
     #[must_use]
     pub const fn plural(self) -> &'static str {

@@ -6,7 +6,7 @@ use coracle_model::name::ProjectName;
 use crate::commands::{
     apps, builds, completions, deploy, doctor, domains, down, env, exec, export, fetch_source,
     forward, images, import, logs, nodes, open, pods, projects, promote, ps, releases, scale,
-    session, templates, tokens, top, up, users, volumes,
+    session, settings, templates, tokens, top, up, users, volumes,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -83,6 +83,7 @@ enum Verb {
     Projects(projects::ProjectsArgs),
     Users(users::UsersArgs),
     Tokens(tokens::TokensArgs),
+    Settings(Box<settings::SettingsArgs>),
     #[command(hide = true)]
     FetchSource(fetch_source::FetchSourceArgs),
     Completions(completions::CompletionsArgs),
@@ -148,6 +149,7 @@ impl Verb {
             Self::Projects(args) => projects::run(args, context).await,
             Self::Users(args) => users::run(args, context).await,
             Self::Tokens(args) => tokens::run(args, context).await,
+            Self::Settings(args) => Box::pin(settings::run(*args, context)).await,
             Self::FetchSource(args) => Box::pin(fetch_source::run(args)).await,
             Self::Completions(args) => completions::run(&args, context),
         }

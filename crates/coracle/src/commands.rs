@@ -26,6 +26,7 @@ pub(crate) mod releases;
 pub(crate) mod rollout;
 pub(crate) mod scale;
 pub(crate) mod session;
+pub(crate) mod settings;
 pub(crate) mod source;
 pub(crate) mod templates;
 pub(crate) mod terminal;

@@ -13,6 +13,7 @@ use coracle_model::pod::PodSpec;
 use coracle_model::project::ProjectSpec;
 use coracle_model::registry::RegistrySpec;
 use coracle_model::release::ReleaseSpec;
+use coracle_model::settings::SettingsSpec;
 use coracle_model::source::SourceSpec;
 use coracle_model::token::TokenSpec;
 use coracle_model::user::{Role, UserSpec};
@@ -56,6 +57,12 @@ pub(super) static STORED: &[Stored] = &[
         plain::<RegistrySpec>,
     ),
     told(Kind::User, keys::USERS, ADMINS, plain::<UserSpec>),
+    told(
+        Kind::Settings,
+        keys::SETTINGS,
+        Place::Platform(Role::Viewer),
+        settings,
+    ),
     told(Kind::Token, keys::TOKENS, Place::OfUser, plain::<TokenSpec>),
     told(
         Kind::Event,
@@ -192,6 +199,12 @@ fn source(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
 
 fn build(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
     shown::<BuildSpec>(entry, |build| view::build(build, eye.role))
+}
+
+fn settings(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {
+    shown::<SettingsSpec>(entry, |settings| {
+        view::settings(eye.state.control.with_status(settings))
+    })
 }
 
 fn release(entry: &Entry, eye: &Eye<'_>) -> Result<String, OperationError> {

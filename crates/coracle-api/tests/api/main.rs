@@ -44,6 +44,7 @@ mod release;
 mod revision;
 mod secrets;
 mod session;
+mod settings;
 mod source;
 mod support;
 mod tenure;

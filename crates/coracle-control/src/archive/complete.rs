@@ -49,6 +49,7 @@ const RECORDS: &[(&str, Moves)] = &[
     ("/nodes/", of_kind(Kind::Node)),
     ("/tokens/", of_kind(Kind::Token)),
     ("/events/", of_kind(Kind::Event)),
+    ("/settings/", of_kind(Kind::Settings)),
     ("/credentials/", Told("No passwords")),
     ("/token-hashes/", of_kind(Kind::Token)),
     ("/tokens-by-name/", of_kind(Kind::Token)),

@@ -120,7 +120,7 @@ impl Reconciler for AppController {
             .scene
             .look(|observed| observed.pods_of_app(&key.project, &key.app));
         let pods: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
-        let now = self.scene.now();
+        let (now, policy) = (self.scene.now(), self.scene.policy());
         let record = control
             .objects
             .get::<AppSpec>(&keys::app(&key.project, &key.app))
@@ -139,7 +139,7 @@ impl Reconciler for AppController {
                 told: &told,
                 moving: &moving,
                 knowledge,
-                policy: &self.scene.policy,
+                policy: &policy,
                 now,
             }),
         };

@@ -347,13 +347,15 @@ async fn succeed(
     id: &BuildId,
     build: &Build,
     image: &BuiltImage,
-    config: RunConfig,
+    mut config: RunConfig,
 ) -> Result<String, OperationError> {
     let control = &scene.control;
     let (app_key, build_key) = (
         keys::app(&id.project, &id.app),
         keys::build(&id.project, &id.app, id.number),
     );
+    let settings = control.platform_settings().await?;
+    settings.spec.defaults.fill(&mut config);
     let release = loop {
         let Some(mut app) = control.objects.get::<AppSpec>(&app_key).await? else {
             return Ok("its app was deleted".to_owned());

@@ -143,7 +143,7 @@ async fn resolve(scene: &Scene, key: &AppKey, number: ReleaseNumber) -> Result<(
         let login = if is_own(scene, image) {
             Some(scene.control.registry_login(&key.project).await?)
         } else {
-            None
+            scene.control.login_for(image).await?
         };
         let fetch = scene.control.engine.resolve_image(image, login.as_ref());
         let outcome = tokio::time::timeout_at(until, fetch).await;

@@ -113,6 +113,14 @@ impl Scene {
         }
     }
 
+    /// What planners go by, with the domain that holds now.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut policy = self.policy.clone();
+        policy.site.domain = self.control.domain().to_string();
+        policy
+    }
+
     /// The time.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {

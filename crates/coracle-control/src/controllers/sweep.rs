@@ -13,7 +13,7 @@ use coracle_model::build::{Build, BuildSpec};
 use coracle_model::name::{AppName, ProjectName};
 use coracle_model::plan::Knowledge;
 use coracle_model::plan::builds::BuildId;
-use coracle_model::plan::sweep::{self, AppFacts};
+use coracle_model::plan::sweep::{self, AppFacts, Retention};
 use coracle_model::release::{Release, ReleaseNumber, ReleaseSpec};
 use coracle_model::source::{SourceId, SourceSpec};
 use coracle_store::{Expected, Page};
@@ -51,6 +51,19 @@ impl SweepController {
 
     fn due(&self) -> MutexGuard<'_, Option<Instant>> {
         self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How much is kept: as it was set, else as the platform was started.
+    async fn retention(&self) -> Result<Retention, OperationError> {
+        let set = self.scene.control.platform_settings().await?;
+        let set = set.spec.retention;
+        let usual = self.scene.options.retention;
+        let or = |set: Option<u32>, usual| set.and_then(|n| n.try_into().ok()).unwrap_or(usual);
+        Ok(Retention {
+            builds: or(set.builds, usual.builds),
+            releases: or(set.releases, usual.releases),
+            ..usual
+        })
     }
 
     async fn sweep_apps(&self) -> Result<BTreeSet<String>, OperationError> {
@@ -103,7 +116,8 @@ impl SweepController {
             )
             .collect();
         let in_use = pods.iter().map(|pod| pod.image.clone()).collect();
-        let sweep = sweep::plan(&facts, &in_use, self.scene.options.retention);
+        let retention = self.retention().await?;
+        let sweep = sweep::plan(&facts, &in_use, retention);
         // An engine keeps an image under the name it was pushed by, too.
         let names = sweep.builds.iter().filter_map(|id| {
             let builds = builds.get(&(id.project.clone(), id.app.clone()))?;

@@ -14,6 +14,7 @@ mod pod_actions;
 mod pods;
 mod registry_access;
 mod rollouts;
+mod settings;
 mod sources;
 mod stop;
 mod sweeps;

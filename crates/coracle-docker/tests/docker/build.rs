@@ -124,6 +124,7 @@ pub(crate) async fn give(ground: &Ground, hub: &Hub, token: &str) {
     let pull = PullCredentials {
         host: hub.host.clone(),
         credentials: credentials(token),
+        others: Vec::new(),
     };
     let engine = &ground.engine;
     engine

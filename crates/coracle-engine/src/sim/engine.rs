@@ -516,6 +516,8 @@ impl Engine for SimEngine {
                         project: project.clone(),
                         name: name.clone(),
                         size: volume.size,
+                        created: None,
+                        used_bytes: None,
                         used_by: users.into_iter().map(|id| id.name).collect(),
                     }
                 };

@@ -58,6 +58,7 @@ mod tests {
                 user: "pull".to_owned(),
                 password: Hidden::new("secret"),
             },
+            others: Vec::new(),
         }
     }
 

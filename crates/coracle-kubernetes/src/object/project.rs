@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::Engine as _;
-use coracle_engine::build::PullCredentials;
+use coracle_engine::build::{PullCredentials, RegistryCredentials};
 use coracle_model::name::{ProjectName, VolumeName};
 use coracle_model::quantity::ByteSize;
 use serde_json::{Value, json};
@@ -82,9 +82,21 @@ pub(crate) fn pull_secret(
         Some(names) if names.own == pull.host => &names.nodes,
         _ => &pull.host,
     };
-    let (user, password) = (&pull.credentials.user, pull.credentials.password.expose());
-    let auth = encode(format!("{user}:{password}"));
-    let file = json!({ "auths": { host: { "auth": auth } } }).to_string();
+    let login = |credentials: &RegistryCredentials| {
+        let (user, password) = (&credentials.user, credentials.password.expose());
+        json!({ "auth": encode(format!("{user}:{password}")) })
+    };
+    let others = pull.others.iter().map(|other| {
+        let host = match other.host.as_str() {
+            // As kubelets look for it.
+            "docker.io" => "https://index.docker.io/v1/",
+            host => host,
+        };
+        (host.to_owned(), login(&other.credentials))
+    });
+    let mut auths: serde_json::Map<String, Value> = others.collect();
+    auths.insert(host.clone(), login(&pull.credentials));
+    let file = json!({ "auths": auths }).to_string();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",

@@ -1,12 +1,13 @@
 //! `coracle volumes`: data that outlives pods.
 
+use chrono::Utc;
 use clap::Subcommand;
 use coracle_client::volume::Volume;
 use coracle_model::name::VolumeName;
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::table::Table;
+use crate::table::{Table, age};
 
 use super::terminal::confirm;
 
@@ -51,13 +52,27 @@ pub(crate) async fn run(args: VolumesArgs, context: &Context) -> Result {
 }
 
 fn table(volumes: &[Volume]) -> Table {
-    let mut table = Table::new(&["NAME", "SIZE", "USED BY"], "there are no volumes");
+    let mut table = Table::new(
+        &["NAME", "APP", "SIZE", "AGE", "USED BY"],
+        "there are no volumes",
+    );
     for volume in volumes {
         let size = volume.size.map(|size| size.to_string());
         let pods: Vec<&str> = volume.used_by.iter().map(AsRef::as_ref).collect();
         table.row(vec![
             (&volume.name).into(),
+            volume
+                .app
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+                .into(),
             size.unwrap_or_default().into(),
+            volume
+                .created
+                .map(|at| age(at, Utc::now()))
+                .unwrap_or_default()
+                .into(),
             pods.join(", ").into(),
         ]);
     }
