@@ -6,6 +6,7 @@
 mod git_server;
 
 mod builds;
+mod collections;
 mod crashes;
 mod memory;
 mod nodes;
