@@ -28,6 +28,7 @@ pub(crate) struct ActivityQuery {
     limit: Option<usize>,
     /// The newest first, or the oldest.
     #[serde(default)]
+    #[param(inline)]
     order: OrderQuery,
     /// Of this project.
     #[serde(default)]

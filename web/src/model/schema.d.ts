@@ -28,7 +28,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What happened, the newest first. What concerns the whole platform is shown to administrators. */
+        /**
+         * What happened, the newest first unless another order is asked for. What concerns the whole platform is shown to
+         *     administrators.
+         */
         get: operations["get_activity"];
         put?: never;
         post?: never;
@@ -896,6 +899,24 @@ export interface paths {
         post: operations["post_session"];
         /** End the session, or the token, that the request carries. */
         delete: operations["delete_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is set for the whole platform, and what holds. Passwords are left out. */
+        get: operations["get_settings"];
+        /** Set all of it. A registry whose password is left out keeps the one that it has. */
+        put: operations["put_settings"];
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1810,6 +1831,19 @@ export interface components {
          * @example 0.5
          */
         Cpu: number;
+        /** @description What apps get that do not say it themselves. Holds for releases that are made from then on. */
+        Defaults: {
+            /** @default null */
+            cpu: components["schemas"]["Cpu"] | null;
+            /** @default null */
+            memory: components["schemas"]["ByteSize"] | null;
+            /**
+             * Format: int32
+             * @description Pods of process `web`, where its source asks for no more than one and has no volumes; 1 to 100.
+             * @default null
+             */
+            replicas: number | null;
+        };
         /** @description What was found in a source: what a build of it would make, and how it would be run. */
         Detected: {
             /** @default null */
@@ -3548,6 +3582,17 @@ export interface components {
             /** @description Its release, such as `v3`; the live one when absent. */
             release?: string | null;
         };
+        /** @description How to log in to a registry. */
+        RegistryLogin: {
+            /** @description Is there a password? Not looked at when it is sent. */
+            has_password?: boolean;
+            /** @description The registry, as images name it: `host[:port]`, `docker.io` for images without one. */
+            host: string;
+            /** @description The password or token. Written and never answered; when absent, the one that the host has stays. */
+            password?: string | null;
+            /** @description The user. */
+            username: string;
+        };
         /** @description How the registry is. */
         RegistryState: {
             /**
@@ -3840,6 +3885,21 @@ export interface components {
          * @enum {string}
          */
         Restart: "always" | "never";
+        /** @description How much is kept of each app. */
+        Retention: {
+            /**
+             * Format: int32
+             * @description Builds with their logs, 1 to 1000; 20 when absent.
+             * @default null
+             */
+            builds: number | null;
+            /**
+             * Format: int32
+             * @description Releases, 1 to 1000; 20 when absent. Ten that were live once are kept to roll back to, whatever this says.
+             * @default null
+             */
+            releases: number | null;
+        };
         /**
          * @description What somebody may do. Each role may do all that the one before it may.
          * @enum {string}
@@ -3938,6 +3998,130 @@ export interface components {
             token: string;
             /** @description The user's name. */
             user: components["schemas"]["UserName"];
+        };
+        /** @description An API object. */
+        Settings: {
+            /** @description What sort of object this is. */
+            kind: components["schemas"]["Kind"];
+            /** @description Who it is. */
+            metadata: components["schemas"]["Metadata"];
+            /** @description What is set. What is left out is as the platform was started. */
+            spec: {
+                /**
+                 * @description What apps get that do not say it themselves.
+                 * @default {}
+                 */
+                defaults: components["schemas"]["Defaults"];
+                /** @default null */
+                domain: components["schemas"]["Hostname"] | null;
+                /**
+                 * @description With what images of other registries are pulled, for all projects. By host, each once.
+                 * @default []
+                 */
+                registries: components["schemas"]["RegistryLogin"][];
+                /**
+                 * @description How much is kept.
+                 * @default {}
+                 */
+                retention: components["schemas"]["Retention"];
+                /**
+                 * Format: int32
+                 * @description How long a login lasts, in days, 1 to 365; 30 when absent.
+                 * @default null
+                 */
+                session_days: number | null;
+            };
+            /** @description What holds, whether it was set or not. */
+            status: {
+                /**
+                 * @description Apps are served under this domain.
+                 * @default
+                 */
+                domain: string;
+                /**
+                 * Format: int32
+                 * @description A login lasts so many days.
+                 * @default 0
+                 */
+                session_days: number;
+            };
+        };
+        /**
+         * @description An object as a caller sends it. What the platform sets (`status`, most of `metadata`) may be there, so that
+         *     an object can be sent back as it was read, and is not looked at.
+         */
+        SettingsInput: {
+            kind?: components["schemas"]["Kind"] | null;
+            /** @description The name, and the revision that was read. */
+            metadata?: components["schemas"]["InputMetadata"];
+            /** @description What is set. What is left out is as the platform was started. */
+            spec?: {
+                /**
+                 * @description What apps get that do not say it themselves.
+                 * @default {}
+                 */
+                defaults: components["schemas"]["Defaults"];
+                /** @default null */
+                domain: components["schemas"]["Hostname"] | null;
+                /**
+                 * @description With what images of other registries are pulled, for all projects. By host, each once.
+                 * @default []
+                 */
+                registries: components["schemas"]["RegistryLogin"][];
+                /**
+                 * @description How much is kept.
+                 * @default {}
+                 */
+                retention: components["schemas"]["Retention"];
+                /**
+                 * Format: int32
+                 * @description How long a login lasts, in days, 1 to 365; 30 when absent.
+                 * @default null
+                 */
+                session_days: number | null;
+            };
+            /** @description Not looked at. */
+            status?: unknown;
+        };
+        /** @description What is set. What is left out is as the platform was started. */
+        SettingsSpec: {
+            /**
+             * @description What apps get that do not say it themselves.
+             * @default {}
+             */
+            defaults: components["schemas"]["Defaults"];
+            /** @default null */
+            domain: components["schemas"]["Hostname"] | null;
+            /**
+             * @description With what images of other registries are pulled, for all projects. By host, each once.
+             * @default []
+             */
+            registries: components["schemas"]["RegistryLogin"][];
+            /**
+             * @description How much is kept.
+             * @default {}
+             */
+            retention: components["schemas"]["Retention"];
+            /**
+             * Format: int32
+             * @description How long a login lasts, in days, 1 to 365; 30 when absent.
+             * @default null
+             */
+            session_days: number | null;
+        };
+        /** @description What holds, whether it was set or not. */
+        SettingsStatus: {
+            /**
+             * @description Apps are served under this domain.
+             * @default
+             */
+            domain: string;
+            /**
+             * Format: int32
+             * @description A login lasts so many days.
+             * @default 0
+             */
+            session_days: number;
         };
         /** @description An API object. */
         Source: {
@@ -4452,6 +4636,12 @@ export interface components {
         UserStatus: Record<string, unknown>;
         /** @description A volume. */
         Volume: {
+            app?: components["schemas"]["AppName"] | null;
+            /**
+             * Format: date-time
+             * @description When it was made, where the engine knows.
+             */
+            created?: string | null;
             /** @description Its name within the project. */
             name: components["schemas"]["VolumeName"];
             /** @description Its project. */
@@ -4459,11 +4649,22 @@ export interface components {
             size?: components["schemas"]["ByteSize"] | null;
             /** @description Pods that mount it. */
             used_by: components["schemas"]["PodName"][];
+            /**
+             * Format: int64
+             * @description Bytes that its data takes, where the engine can tell without reading all of it.
+             */
+            used_bytes?: number | null;
         };
         /** @description One page of a list. */
         VolumeList: {
             /** @description The objects, by name. */
             items: {
+                app?: components["schemas"]["AppName"] | null;
+                /**
+                 * Format: date-time
+                 * @description When it was made, where the engine knows.
+                 */
+                created?: string | null;
                 /** @description Its name within the project. */
                 name: components["schemas"]["VolumeName"];
                 /** @description Its project. */
@@ -4471,6 +4672,11 @@ export interface components {
                 size?: components["schemas"]["ByteSize"] | null;
                 /** @description Pods that mount it. */
                 used_by: components["schemas"]["PodName"][];
+                /**
+                 * Format: int64
+                 * @description Bytes that its data takes, where the engine can tell without reading all of it.
+                 */
+                used_bytes?: number | null;
             }[];
             /** @description Cursor of the next page (`?after=`); absent on the last. */
             next?: string | null;
@@ -4542,6 +4748,7 @@ export type CommandLine = components['schemas']['CommandLine'];
 export type Commit = components['schemas']['Commit'];
 export type ConditionStatus = components['schemas']['ConditionStatus'];
 export type Cpu = components['schemas']['Cpu'];
+export type Defaults = components['schemas']['Defaults'];
 export type Detected = components['schemas']['Detected'];
 export type DiskState = components['schemas']['DiskState'];
 export type DrainBlock = components['schemas']['DrainBlock'];
@@ -4634,6 +4841,7 @@ export type ProjectScope = components['schemas']['ProjectScope'];
 export type ProjectSpec = components['schemas']['ProjectSpec'];
 export type ProjectStatus = components['schemas']['ProjectStatus'];
 export type Promote = components['schemas']['Promote'];
+export type RegistryLogin = components['schemas']['RegistryLogin'];
 export type RegistryState = components['schemas']['RegistryState'];
 export type Release = components['schemas']['Release'];
 export type ReleaseList = components['schemas']['ReleaseList'];
@@ -4644,6 +4852,7 @@ export type ReleaseStatus = components['schemas']['ReleaseStatus'];
 export type Repository = components['schemas']['Repository'];
 export type RepositoryList = components['schemas']['RepositoryList'];
 export type Restart = components['schemas']['Restart'];
+export type Retention = components['schemas']['Retention'];
 export type Role = components['schemas']['Role'];
 export type RunChange = components['schemas']['RunChange'];
 export type RunConfig = components['schemas']['RunConfig'];
@@ -4652,6 +4861,10 @@ export type ScaleChange = components['schemas']['ScaleChange'];
 export type Scheduling = components['schemas']['Scheduling'];
 export type Secret = components['schemas']['Secret'];
 export type Session = components['schemas']['Session'];
+export type Settings = components['schemas']['Settings'];
+export type SettingsInput = components['schemas']['SettingsInput'];
+export type SettingsSpec = components['schemas']['SettingsSpec'];
+export type SettingsStatus = components['schemas']['SettingsStatus'];
 export type Source = components['schemas']['Source'];
 export type SourceId = components['schemas']['SourceId'];
 export type SourceList = components['schemas']['SourceList'];
@@ -4715,8 +4928,18 @@ export interface operations {
             query?: {
                 /** @description `next` of the page before. */
                 after?: string;
-                /** @description The most objects on the page, 1 to 500. */
+                /** @description The most events on the page, 1 to 500. */
                 limit?: number;
+                /** @description The newest first, or the oldest. */
+                order?: "newest" | "oldest";
+                /** @description Of this project. */
+                project?: components["schemas"]["ProjectName"];
+                /** @description Of objects of this kind, such as `App`. */
+                kind?: string;
+                /** @description Of this object, such as `hello` with its builds and releases, or `hello/v3`. */
+                object?: string;
+                /** @description By this user or part of the platform. */
+                actor?: string;
             };
             header?: never;
             path?: never;
@@ -7018,6 +7241,68 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
+            };
+            /** @description What went wrong (RFC 9457) */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_settings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SettingsInput"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Settings"];
+                };
             };
             /** @description What went wrong (RFC 9457) */
             default: {
