@@ -40,6 +40,23 @@ export function ago(moment: string | Date, now: number = Date.now()): string {
   return RELATIVE.format(Math.trunc(seconds / size), unit);
 }
 
+/** Hours of a day are counted to 24 everywhere, so that no figure is read twice. */
+const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' });
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium', hourCycle: 'h23' });
+const HOUR_MINUTE = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
+
+/** A moment as it is in full: `3 Feb 2026, 14:05:09`. */
+export function when(moment: string | Date): string {
+  const date = new Date(moment);
+  return Number.isNaN(date.getTime()) ? '–' : WHEN.format(date);
+}
+
+/** A time of the day: `14:05:09`. */
+export const time = (moment: Date): string => TIME.format(moment);
+
+/** The same on an axis: `14:05`. */
+export const hourMinute = (moment: Date): string => HOUR_MINUTE.format(moment);
+
 /** A span of milliseconds: `72000` → `1 min 12 s`. */
 export function span(milliseconds: number): string {
   const seconds = Math.max(0, milliseconds / 1000);

@@ -7,6 +7,7 @@ import { useElementSize } from '@mantine/hooks';
 import { IconChartLine, IconTable } from '@tabler/icons-react';
 import { useEffect, useMemo, useRef, useState } from 'react';
 import type uPlot from 'uplot';
+import { hourMinute, time } from '../model/format';
 import classes from './chart.module.css';
 
 export interface ChartLine {
@@ -125,9 +126,7 @@ export function summary(line: ChartLine, begin: number, step: number, format: Ch
   );
 }
 
-function clock(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
-}
+const clock = (seconds: number) => hourMinute(new Date(seconds * 1000));
 
 function ValueTable(props: {
   title: string;
@@ -158,7 +157,7 @@ function ValueTable(props: {
         <Table.Tbody>
           {rows.map((index) => (
             <Table.Tr key={index}>
-              <Table.Td>{new Date((begin + index * step) * 1000).toLocaleTimeString()}</Table.Td>
+              <Table.Td>{time(new Date((begin + index * step) * 1000))}</Table.Td>
               {lines.map(({ label, values }) => (
                 <Table.Td key={label}>{format(values[index] ?? null)}</Table.Td>
               ))}

@@ -1,6 +1,6 @@
 /** Cells of the list of pods: thousands are scrolled through, so they are made of little. */
 import type { MouseEvent } from 'react';
-import { ago } from '../model/format';
+import { ago, when } from '../model/format';
 import { podRef } from '../model/pod';
 import type { Pod } from '../model/schema';
 import classes from './pod.module.css';
@@ -54,14 +54,12 @@ function Place({
   );
 }
 
-const WHEN = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
-
 /** How long ago something was. */
 export function Since({ at }: { at: string | null | undefined }) {
   const now = useNow();
   if (at == null) return '–';
   return (
-    <time dateTime={at} title={WHEN.format(new Date(at))}>
+    <time dateTime={at} title={when(at)}>
       {ago(at, now)}
     </time>
   );

@@ -2,7 +2,7 @@
 import { ActionIcon, Code, CopyButton, Group, Text, Tooltip } from '@mantine/core';
 import { IconCheck, IconCopy } from '@tabler/icons-react';
 import { useSyncExternalStore } from 'react';
-import { ago } from '../model/format';
+import { ago, when } from '../model/format';
 
 /** One clock for all moments on the page, in milliseconds. */
 const TICK = 5000;
@@ -35,7 +35,7 @@ export function Ago({ at, size = 'sm' }: { at: string | null | undefined; size?:
   const time = useNow();
   if (at === null || at === undefined) return <span>–</span>;
   return (
-    <Tooltip label={new Date(at).toLocaleString()}>
+    <Tooltip label={when(at)}>
       <Text component="time" dateTime={at} size={size} span>
         {ago(at, Math.max(time, Date.now() - TICK))}
       </Text>
