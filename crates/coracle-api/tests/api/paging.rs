@@ -26,6 +26,11 @@ async fn fill(platform: &Platform, admin: &As) {
             .request(Method::POST, "projects/default/apps/a/builds")
             .body("x");
         Answer::of(build).await.ok(202);
+        let source = json!({"template": "static-site"});
+        admin
+            .post("projects/default/sources", &source)
+            .await
+            .ok(201);
         let pod = json!({"metadata": {"name": name}, "spec": {"image": "a:1"}});
         admin.post("projects/default/pods", &pod).await.ok(201);
         admin
@@ -39,6 +44,9 @@ async fn fill(platform: &Platform, admin: &As) {
             .ensure_volume(&project("default"), &volume, None)
             .await
             .unwrap();
+        let template = json!({"template": "static-site"});
+        let source = admin.post("projects/default/sources", &template).await;
+        source.ok(201);
         platform
             .run_pod("default", None, &format!("run-{name}"))
             .await;
