@@ -42,3 +42,19 @@ test('advice fits what the log said', () => {
   expect(advice('exit code 137', [])).toContain('memory');
   expect(advice(null, [])).toContain('last lines');
 });
+
+test('advice goes by words, not by parts of words', () => {
+  const usual = 'last lines';
+  expect(advice(null, ['boom: no room for zooms'])).toContain(usual);
+  expect(advice(null, ["import { report } from './support'", 'export portable transport'])).toContain(usual);
+  expect(advice(null, ['diskette'])).toContain(usual);
+  expect(advice('exit code 1370', [])).toContain(usual);
+  expect(advice('OOMKilled', [])).toContain('memory');
+  expect(advice('oom-killer took it', [])).toContain('memory');
+  expect(advice('exited with code: 137.', [])).toContain('memory');
+  expect(advice('exit status 127', [])).toContain('spelling');
+  expect(advice('nothing listens on port 8080', [])).toContain('0.0.0.0');
+  expect(advice('it did not become ready in 60 s', [])).toContain('0.0.0.0');
+  expect(advice('it is unhealthy', [])).toContain('0.0.0.0');
+  expect(advice('write /x: no space left on device', [])).toContain('disk');
+});

@@ -114,35 +114,35 @@ const ADVICE: readonly [RegExp, string][] = [
     'An image could not be fetched. Look at its name and tag. A private registry needs its credentials in Settings.',
   ],
   [
-    /temporary failure|could not resolve|network is unreachable|connection timed out|TLS handshake/i,
+    /\b(temporary failure|could not resolve|network is unreachable|connection timed out|TLS handshake)\b/i,
     'The build could not reach the network. Try again; where it stays so, ask who looks after this platform about its way out.',
   ],
   [
-    /executable file not found|command not found|exit(ed with)? (status|code):? 127/i,
+    /executable file not found|command not found|exit(ed with)? (status|code):? 127\b/i,
     'The command that starts it was not found in the image. Look at its spelling, and that the image has the program.',
   ],
   [
-    /permission denied|EACCES|exit(ed with)? (status|code):? 126/i,
+    /permission denied|\bEACCES\b|exit(ed with)? (status|code):? 126\b/i,
     'Something may not be read, written or run. Scripts need to be executable (or run them by `sh script.sh`), and ports below 1024 are for root alone.',
   ],
   [
-    /out of memory|OOM|exit(ed with)? (status|code):? 137/i,
+    /\b(out of memory|OOM(-?killed|-?killer)?|exit(ed with)? (status|code):? 137)\b/i,
     'It ran out of memory. Give the process more, or let it need less.',
   ],
   [
-    /address already in use|EADDRINUSE/i,
+    /\b(address already in use|EADDRINUSE)\b/i,
     'Two parts of it want the same port. Each pod has all ports for itself, so look within the app.',
   ],
   [
-    /not (become )?ready|did not accept|connection refused|port|health|probe/i,
+    /\b(not (become )?ready|did not (accept|answer)|connection refused|ports?|health( ?checks?|y)?|unhealthy|probes?)\b/i,
     'It started, but did not answer in time. It must listen on the port in the variable PORT, on all addresses (0.0.0.0, not 127.0.0.1), and a health path must answer 200.',
   ],
   [
-    /syntax|unknown instruction|parse error/i,
+    /\b(syntax|SyntaxError|unknown instruction|parse error)\b/i,
     'The Dockerfile or coracle.toml has a mistake in the line that is named.',
   ],
   [
-    /no space left|disk/i,
+    /\b(no space left|ENOSPC|disks?)\b/i,
     'A disk is full. Delete images and volumes that nobody needs: Images shows what can be reclaimed.',
   ],
 ];
