@@ -30,7 +30,7 @@ export interface ChartProps {
 }
 
 /** One colour for each line, told apart also by who does not tell red from green. */
-const COLORS = ['--mantine-primary-color-filled', '--mantine-color-orange-6', '--mantine-color-violet-5'] as const;
+const COLORS = ['--coracle-accent', '--mantine-color-orange-6', '--mantine-color-violet-5'] as const;
 
 /** A limit is drawn when the values come near to it; otherwise it would press them flat. */
 const NEAR = 0.25;

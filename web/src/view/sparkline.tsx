@@ -40,7 +40,7 @@ export function parts(values: readonly (number | null)[], width: number, height:
 }
 
 export function Sparkline(props: SparklineProps) {
-  const { values, label, width = 96, height = 28, color = 'var(--mantine-primary-color-filled)', most } = props;
+  const { values, label, width = 96, height = 28, color = 'var(--coracle-accent)', most } = props;
   const lines = parts(values, width, height, most);
   return (
     <svg

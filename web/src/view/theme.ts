@@ -17,7 +17,8 @@ const sea: MantineColorsTuple = [
 
 export const theme = createTheme({
   primaryColor: 'sea',
-  primaryShade: { light: 8, dark: 6 },
+  // White words are read on it, light and dark: Mantine asks only for the light one.
+  primaryShade: 8,
   colors: { sea },
   fontFamily: "'Inter Variable', system-ui, sans-serif",
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace',
@@ -39,6 +40,7 @@ export const theme = createTheme({
         overlayProps: { backgroundOpacity: 0.4, blur: 2 },
       },
     },
+    Notification: { defaultProps: { closeButtonProps: { 'aria-label': 'Close the message' } } },
     Badge: { defaultProps: { variant: 'light', radius: 'sm', tt: 'none' } },
   },
 });
@@ -49,7 +51,9 @@ const TINTED = ['green', 'orange', 'red', 'blue', 'yellow', 'indigo', 'grape', '
 /** Quiet and tinted text is still read by those who see less: 4.5 to 1 at least. Mantine's own has less. */
 export const variables: CSSVariablesResolver = () => ({
   variables: {},
+  // Lines that stand on the page itself: of charts, and around what has the focus.
   light: {
+    '--coracle-accent': 'var(--mantine-color-sea-8)',
     '--mantine-color-dimmed': 'var(--mantine-color-gray-7)',
     '--mantine-color-orange-text': 'color-mix(in srgb, var(--mantine-color-orange-9) 80%, black)',
     ...Object.fromEntries(
@@ -59,5 +63,5 @@ export const variables: CSSVariablesResolver = () => ({
       ]),
     ),
   },
-  dark: { '--mantine-color-dimmed': 'var(--mantine-color-dark-1)' },
+  dark: { '--coracle-accent': 'var(--mantine-color-sea-5)', '--mantine-color-dimmed': 'var(--mantine-color-dark-1)' },
 });
