@@ -59,7 +59,7 @@ test('a folder dropped becomes an app with a URL; one that breaks says why; a ro
   await admin.getByRole('link', { name: 'Releases', exact: true }).click();
   const table = admin.getByRole('table');
   await expect(table.getByRole('row', { name: /v3/ })).toContainText('live');
-  await table.getByRole('link', { name: 'v1' }).click();
+  await table.getByRole('button', { name: 'v1', exact: true }).click();
   await admin.getByRole('button', { name: 'Go back to v1' }).click();
   await admin.getByRole('dialog').getByRole('button', { name: 'Do it' }).click();
   await expect(table.getByRole('row', { name: /v4/ })).toContainText('live', { timeout: 60_000 });
