@@ -12,6 +12,8 @@ export default defineConfig({
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'],
     // Inlined files would be `data:` URLs, which the Content-Security-Policy refuses for fonts and workers.
     assetsInlineLimit: 0,
+    // What others wrote stands beside it under their licences, as these ask for.
+    license: { fileName: 'licenses.md' },
     // The initial page loads no code that only a later page needs.
     modulePreload: { polyfill: false },
     chunkSizeWarningLimit: 900,

@@ -6,6 +6,8 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 const place = new URL('../dist', import.meta.url).pathname;
 const folder = `${place}.new`;
+/** The most bytes of code, compressed, that somebody waits for before the first page: 250 kB. */
+const FIRST_LOAD = 250_000;
 /** What is compressed already. */
 const PACKED = /\.(woff2|png|jpg|br|gz)$/;
 
@@ -20,6 +22,17 @@ for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }
   for (const [suffix, content] of Object.entries(packed)) {
     if (content.length < bytes.length) writeFileSync(`${path}.${suffix}`, content);
   }
+}
+
+const index = readFileSync(join(folder, 'index.html'), 'utf8');
+const first = [...index.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)].map(([, file]) =>
+  join(folder, `${file}.br`),
+);
+const bytes = first.reduce((sum, file) => sum + readFileSync(file).length, 0);
+process.stdout.write(`code of the first page: ${bytes} bytes\n`);
+if (first.length === 0 || bytes > FIRST_LOAD) {
+  process.stderr.write(`that is none, or more than ${FIRST_LOAD}: load what is heavy on demand\n`);
+  process.exit(1);
 }
 
 rmSync(place, { recursive: true, force: true });
