@@ -46,6 +46,9 @@ const TABS: readonly (readonly [string, string])[] = [
   ['settings', 'Settings'],
 ];
 
+/** What only those may see who may change the app: variables hold secrets, and a terminal can do anything. */
+const DEVELOPERS: readonly string[] = ['env', 'terminal'];
+
 const CRUMBS = [{ label: 'Apps', to: '/apps' }];
 
 export default function AppPage() {
@@ -83,7 +86,11 @@ function AppFrame({ app }: { app: App }) {
   const base = appPath(ref);
   const path = useLocation({ select: (location) => location.pathname });
   const rest = path.startsWith(base) ? (path.slice(base.length + 1).split('/')[0] ?? '') : '';
-  const tabs = TABS.map(([part, label]) => ({ to: part === '' ? base : `${base}/${part}`, label }));
+  const developer = useMay('developer', ref.project);
+  const tabs = TABS.filter(([part]) => developer || !DEVELOPERS.includes(part)).map(([part, label]) => ({
+    to: part === '' ? base : `${base}/${part}`,
+    label,
+  }));
   const deleting = app.metadata.deleting != null;
   const { url } = app.status;
   return (
