@@ -1,6 +1,6 @@
 // Puts FILE.br and FILE.gz beside each file of the build that gets smaller by it, because the platform serves them as
 // they are, and then the whole in the place of the build before: one that is ended half-way leaves that.
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
@@ -25,10 +25,9 @@ for (const entry of readdirSync(folder, { recursive: true, withFileTypes: true }
 }
 
 const index = readFileSync(join(folder, 'index.html'), 'utf8');
-const first = [...index.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)].map(([, file]) =>
-  join(folder, `${file}.br`),
-);
-const bytes = first.reduce((sum, file) => sum + readFileSync(file).length, 0);
+const first = [...index.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)].map(([, file]) => join(folder, file));
+const sent = first.map((file) => statSync(existsSync(`${file}.br`) ? `${file}.br` : file).size);
+const bytes = sent.reduce((sum, size) => sum + size, 0);
 process.stdout.write(`code of the first page: ${bytes} bytes\n`);
 if (first.length === 0 || bytes > FIRST_LOAD) {
   process.stderr.write(`that is none, or more than ${FIRST_LOAD}: load what is heavy on demand\n`);
