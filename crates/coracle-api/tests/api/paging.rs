@@ -26,11 +26,6 @@ async fn fill(platform: &Platform, admin: &As) {
             .request(Method::POST, "projects/default/apps/a/builds")
             .body("x");
         Answer::of(build).await.ok(202);
-        let source = json!({"template": "static-site"});
-        admin
-            .post("projects/default/sources", &source)
-            .await
-            .ok(201);
         let pod = json!({"metadata": {"name": name}, "spec": {"image": "a:1"}});
         admin.post("projects/default/pods", &pod).await.ok(201);
         admin

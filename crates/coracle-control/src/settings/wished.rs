@@ -240,11 +240,7 @@ impl Control {
                     "it is a registry's name as images have it: host[:port]",
                 ));
             }
-            let own = self
-                .settings
-                .registry_names
-                .iter()
-                .any(|name| *name == login.host);
+            let own = self.settings.registry_names.contains(&login.host);
             if own || login.host == self.settings.registry_host {
                 let reason = "that is the platform's own registry, and projects have their own passwords for it";
                 return Err(wrong("host", reason));
