@@ -18,6 +18,7 @@ export function bytes(count: number | null | undefined): string {
 /** Processor time per time: `0.25` → `0.25 CPU`. */
 export function cpu(cores: number | null | undefined): string {
   if (cores === null || cores === undefined || !Number.isFinite(cores)) return '–';
+  if (cores < 0.0005) return '0 CPU';
   return `${cores < 0.1 ? cores.toFixed(3) : cores.toFixed(2)} CPU`;
 }
 

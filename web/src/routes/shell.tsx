@@ -184,6 +184,8 @@ function Places({ me, path }: { me: WhoAmI | undefined; path: string }) {
               label={place.label}
               leftSection={place.icon}
               active={active}
+              // Which place an address belongs to is said above: an app's begins with its project's.
+              activeOptions={{ exact: true }}
               aria-current={active ? 'page' : undefined}
               style={{ borderRadius: 'var(--mantine-radius-md)' }}
             />

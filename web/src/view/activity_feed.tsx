@@ -27,16 +27,12 @@ export function ActivityFeed({ events }: { events: readonly FeedEvent[] }) {
               <Text span fw={600} size="sm">
                 {spec.actor}
               </Text>{' '}
-              {words(spec.action)}{' '}
               <Text span ff="monospace" size="xs">
                 {spec.object}
+              </Text>{' '}
+              <Text span size="sm" c="dimmed">
+                {spec.message === '' ? words(spec.action) : spec.message}
               </Text>
-              {spec.message !== '' && (
-                <Text span size="sm" c="dimmed">
-                  {' '}
-                  {spec.message}
-                </Text>
-              )}
             </Text>
             <Text size="xs" c="dimmed" component="div" style={{ flexShrink: 0 }}>
               <Ago at={metadata.created} size="xs" />
