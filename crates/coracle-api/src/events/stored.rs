@@ -135,7 +135,10 @@ impl Follower {
             return Ok(());
         }
         let mut data = json!({ "kind": stored.kind, "metadata": { "name": who.name } });
-        if let Audience::Project(project) = &who.audience {
+        // A project is seen by who sees what is in it, but is in none itself.
+        if let Audience::Project(project) = &who.audience
+            && stored.kind != Kind::Project
+        {
             data["metadata"]["project"] = project.as_str().into();
         }
         if let Some(uid) = self.uids().remove(key) {

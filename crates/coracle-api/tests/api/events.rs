@@ -86,6 +86,30 @@ async fn first_everything_then_each_change() {
 }
 
 #[tokio::test]
+async fn a_project_that_is_gone_is_told_by_the_names_that_it_was_told_by() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    let mut stream = admin.stream("events?kinds=Project").await;
+    stream.until_synced().await;
+    admin
+        .post("projects", &json!({"metadata": {"name": "garden"}}))
+        .await
+        .ok(201);
+    let made = stream.event().await.unwrap();
+    admin.delete("projects/garden").await.ok(202);
+    let mut gone = stream.event().await.unwrap();
+    while gone.event != "deleted" {
+        gone = stream.event().await.unwrap();
+    }
+    assert_eq!(gone.data["metadata"]["name"], "garden");
+    assert_eq!(gone.data["metadata"]["uid"], made.data["metadata"]["uid"]);
+    assert_eq!(
+        gone.data["metadata"].get("project"),
+        made.data["metadata"].get("project")
+    );
+}
+
+#[tokio::test]
 async fn who_was_cut_off_goes_on_where_they_were() {
     let platform = Platform::new().await;
     let admin = platform.admin().await;
