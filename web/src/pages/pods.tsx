@@ -1,6 +1,6 @@
 /** Every pod that one may see. */
 import { Button, Checkbox, Group, Menu, Modal, Paper, Select, Text, VisuallyHidden } from '@mantine/core';
-import { IconBox, IconDots, IconPlus, IconRefresh, IconTrash } from '@tabler/icons-react';
+import { IconBox, IconPlus, IconRefresh, IconTrash } from '@tabler/icons-react';
 import { getRouteApi, useNavigate } from '@tanstack/react-router';
 import { useCallback, useMemo, useState } from 'react';
 import { useCreatePod } from '../actions/pod';
@@ -285,7 +285,7 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll, go }: Choos
       order: ({ pod }) => podPhase(pod),
       cell: ({ pod }) => (
         <span className={classes.middle} title={pod.status.reason ?? undefined}>
-          <PhaseBadge phase={podPhase(pod)} />
+          <PhaseBadge phase={podPhase(pod)} still />
         </span>
       ),
     },
@@ -384,6 +384,13 @@ function columnsFor({ me, chosen, toggle, ask, all, some, toggleAll, go }: Choos
   ];
 }
 
+/** Three dots, made once for all rows. */
+const DOTS = (
+  <svg width="16" height="16" viewBox="0 0 24 24" fill="currentColor" aria-hidden="true">
+    <path d="M3 12a2 2 0 1 0 4 0a2 2 0 1 0 -4 0m7 0a2 2 0 1 0 4 0a2 2 0 1 0 -4 0m7 0a2 2 0 1 0 4 0a2 2 0 1 0 -4 0" />
+  </svg>
+);
+
 /** The menu is made when somebody opens it: two thousand rows have two thousand of them. */
 function RowMenu({ pod, ask }: { pod: Pod; ask: (question: PodQuestion) => void }) {
   const [opened, setOpened] = useState(false);
@@ -395,7 +402,7 @@ function RowMenu({ pod, ask }: { pod: Pod; ask: (question: PodQuestion) => void 
       aria-haspopup="menu"
       onClick={() => setOpened(true)}
     >
-      <IconDots size={16} />
+      {DOTS}
     </button>
   );
   if (!opened) return button;

@@ -55,7 +55,7 @@ export function DataTable<T>(props: TableProps<T>) {
     count: sorted.length,
     getScrollElement: () => frame.current,
     estimateSize: () => rowHeight,
-    overscan: 12,
+    overscan: 8,
     scrollMargin: HEAD,
   });
   const template = useMemo(() => columns.map((column) => `minmax(0, ${column.width})`).join(' '), [columns]);
