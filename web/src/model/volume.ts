@@ -31,14 +31,3 @@ export function useVolumes(project?: string): { volumes: Volume[] | undefined; e
     }),
   });
 }
-
-// Written by hand from the agreed contract until the API's document has these.
-interface More {
-  app?: string | null;
-  created?: string | null;
-  used_bytes?: number | null;
-}
-
-export const volumeApp = (volume: Volume & More): string | null | undefined => volume.app;
-export const volumeCreated = (volume: Volume & More): string | null | undefined => volume.created;
-export const volumeUsed = (volume: Volume & More): number | null | undefined => volume.used_bytes;

@@ -8,7 +8,7 @@ import { bytes, count } from '../model/format';
 import { may, useMe } from '../model/me';
 import { quantity } from '../model/quantity';
 import type { Volume, WhoAmI } from '../model/schema';
-import { useVolumes, volumeApp, volumeCreated, volumeUsed } from '../model/volume';
+import { useVolumes } from '../model/volume';
 import { Confirm } from '../view/confirm';
 import { FilterBar, matches } from '../view/filter_bar';
 import { EmptyState, Loading, Page, ProblemAlert } from '../view/page';
@@ -30,12 +30,10 @@ export default function VolumesPage() {
   const pods = usePods(project);
   const columns = useMemo(() => {
     const apps = new Map((pods ?? []).map(({ metadata, spec }) => [`${metadata.project}/${metadata.name}`, spec.app]));
-    const known = volumes?.some((volume) => volumeCreated(volume) != null) ?? false;
+    const known = volumes?.some((volume) => volume.created != null) ?? false;
     return columnsFor(me, apps, setAsking).filter(({ key }) => key !== 'created' || known);
   }, [me, pods, volumes]);
-  const shown = volumes?.filter((volume) =>
-    matches(q, volume.name, volume.project, volumeApp(volume), ...volume.used_by),
-  );
+  const shown = volumes?.filter((volume) => matches(q, volume.name, volume.project, volume.app, ...volume.used_by));
   const close = () => {
     setAsking(undefined);
     remove.reset();
@@ -113,7 +111,7 @@ type AppsOfPods = ReadonlyMap<string, string | null | undefined>;
 
 function columnsFor(me: WhoAmI | undefined, apps: AppsOfPods, remove: (volume: Volume) => void): Column<Volume>[] {
   const appOf = (volume: Volume) =>
-    volumeApp(volume) ?? volume.used_by.map((pod) => apps.get(`${volume.project}/${pod}`)).find((app) => app != null);
+    volume.app ?? volume.used_by.map((pod) => apps.get(`${volume.project}/${pod}`)).find((app) => app != null);
   const part = encodeURIComponent;
   return [
     {
@@ -156,9 +154,9 @@ function columnsFor(me: WhoAmI | undefined, apps: AppsOfPods, remove: (volume: V
       title: 'In use',
       width: '160px',
       wide: true,
-      order: (volume) => volumeUsed(volume) ?? quantity(volume.size) ?? 0,
+      order: (volume) => volume.used_bytes ?? quantity(volume.size) ?? 0,
       cell: (volume) => {
-        const [used, size] = [volumeUsed(volume), quantity(volume.size)];
+        const [used, size] = [volume.used_bytes, quantity(volume.size)];
         if (used == null) return size === null ? 'not limited' : `of ${bytes(size)}`;
         return size === null ? bytes(used) : `${bytes(used)} of ${bytes(size)}`;
       },
@@ -191,8 +189,8 @@ function columnsFor(me: WhoAmI | undefined, apps: AppsOfPods, remove: (volume: V
       title: 'Since',
       width: '120px',
       wide: true,
-      order: (volume) => volumeCreated(volume) ?? '',
-      cell: (volume) => <Ago at={volumeCreated(volume)} />,
+      order: (volume) => volume.created ?? '',
+      cell: (volume) => <Ago at={volume.created} />,
     },
     {
       key: 'do',

@@ -6,7 +6,7 @@ import { useApp, useReleases } from '../../model/collections';
 import { bytes } from '../../model/format';
 import { quantity } from '../../model/quantity';
 import { baseRelease } from '../../model/release';
-import { useVolumes, volumeUsed } from '../../model/volume';
+import { useVolumes } from '../../model/volume';
 import { EmptyState, Loading, ProblemAlert } from '../../view/page';
 import { Section } from '../../view/section';
 import { useAppRef } from './app_ref';
@@ -59,7 +59,7 @@ export default function AppVolumes() {
             {mounts.map(({ name, path, size }) => {
               const there = volumes?.find((volume) => isMounted(volume.name, ref.app, name));
               const limit = quantity(there?.size ?? size);
-              const used = there === undefined ? null : volumeUsed(there);
+              const used = there === undefined ? null : there.used_bytes;
               return (
                 <Table.Tr key={name}>
                   <Table.Td>{name}</Table.Td>
