@@ -1,5 +1,5 @@
 /** One pod: how it is, what it prints, a terminal in it, what happened to it. */
-import { Alert, Button, Card, SimpleGrid, Stack, Tabs, Text } from '@mantine/core';
+import { Alert, Anchor, Button, Card, SimpleGrid, Stack, Tabs, Text } from '@mantine/core';
 import {
   IconBox,
   IconFileText,
@@ -14,6 +14,7 @@ import {
 import { getRouteApi, Link, useNavigate } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useActivity } from '../model/activity';
+import { appPath } from '../model/app';
 import { useOne } from '../model/collections';
 import { canExec } from '../model/exec';
 import { logSource, useLogFeed } from '../model/log_stream';
@@ -86,9 +87,9 @@ function PodView({ pod }: { pod: Pod }) {
         ) : (
           <>
             One of the pods of{' '}
-            <Link to="/projects/$project/apps/$app" params={{ project, app }}>
+            <Anchor component={Link} to={appPath({ project, app })} size="sm" underline="always">
               {app}
-            </Link>
+            </Anchor>
             {pod.spec.process == null ? '' : `, process ${pod.spec.process}`}
           </>
         )

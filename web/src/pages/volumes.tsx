@@ -157,7 +157,7 @@ function columnsFor(me: WhoAmI | undefined, apps: AppsOfPods, remove: (volume: V
       order: (volume) => volume.used_bytes ?? quantity(volume.size) ?? 0,
       cell: (volume) => {
         const [used, size] = [volume.used_bytes, quantity(volume.size)];
-        if (used == null) return size === null ? 'not limited' : `of ${bytes(size)}`;
+        if (used == null) return size === null ? 'not limited' : `up to ${bytes(size)}`;
         return size === null ? bytes(used) : `${bytes(used)} of ${bytes(size)}`;
       },
     },

@@ -289,7 +289,11 @@ function options(UPlot: typeof uPlot, element: HTMLElement, shape: Shape): uPlot
         ...axis,
         size: 74,
         space: 34,
-        values: (_, ticks) => ticks.map((tick) => (tick === 0 ? '0' : shape.format(tick))),
+        // Figures that are read as the same are told once.
+        values: (_, ticks) =>
+          ticks
+            .map((tick) => (tick === 0 ? '0' : shape.format(tick)))
+            .map((label, index, all) => (label === all[index - 1] ? '' : label)),
       },
     ],
     series: [

@@ -68,7 +68,11 @@ export default function AppVolumes() {
                   </Table.Td>
                   <Table.Td>
                     {used == null ? '' : `${bytes(used)} `}
-                    {limit === null ? (used == null ? 'not limited' : '') : `of ${bytes(limit)}`}
+                    {limit === null
+                      ? used == null
+                        ? 'not limited'
+                        : ''
+                      : `${used == null ? 'up to' : 'of'} ${bytes(limit)}`}
                   </Table.Td>
                   <Table.Td>
                     {there === undefined || there.used_by.length === 0
