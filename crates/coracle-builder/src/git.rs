@@ -5,7 +5,7 @@
 //! that its server says come from strangers. So:
 //!
 //! - addresses and references are parsed types (`coracle_model::source`), behind `--` all the same; only HTTP is spoken;
-//! - the server's name is resolved here, its addresses are judged ([`address`]), and the connection is pinned to them;
+//! - the server's name is resolved here, its addresses are judged ([`address`], [`machine`]), and the connection is pinned to them;
 //!   redirects are not followed, nor alternates, which would lead elsewhere;
 //! - no configuration but what is set here is read ([`process`]), nobody is prompted, no hook, helper or filter runs,
 //!   submodules are not fetched, and attributes in the repository change nothing: files come out as they were committed;
@@ -18,6 +18,7 @@
 
 pub mod address;
 pub mod error;
+mod machine;
 mod process;
 
 use std::io::{self, Write as _};
@@ -34,6 +35,7 @@ use tokio_util::io::SyncIoBridge;
 
 pub use address::Reach;
 pub use error::GitError;
+use machine::Machine;
 use process::{Git, Ran};
 
 use crate::limits::{Limit, Limits};
@@ -106,29 +108,35 @@ async fn within_time(request: GitRequest) -> Result<Fetched, GitError> {
     let git = Git::new(&request.dir, &repository, request.limits);
     check_version(&git).await?;
     prepare(&git, &repository).await?;
-    let spellings = request.origin.url.spellings();
-    let mut redirected = None;
-    for url in spellings {
-        match fetch_from(&git, &request, &url).await {
-            Ok(()) => {
-                redirected = None;
-                break;
-            }
-            // Perhaps only to another spelling of itself.
-            Err(error @ GitError::Redirects) => redirected = Some(error),
-            Err(other) => {
-                redirected = Some(redirected.unwrap_or(other));
-                break;
-            }
-        }
-    }
-    if let Some(error) = redirected {
-        return Err(error);
-    }
+    fetch_any(&git, &request).await?;
     let commit = commit(&git).await?;
     let tree = tree(&git, &request.origin, &commit).await?;
     let bytes = archive(&git, &tree, &request).await?;
     Ok(Fetched { commit, bytes })
+}
+
+/// Fetches from the address, or where its server redirects from one of its other spellings.
+async fn fetch_any(git: &Git, request: &GitRequest) -> Result<(), GitError> {
+    let mut redirected = None;
+    for url in request.origin.url.spellings() {
+        match (fetch_from(git, request, &url).await, redirected.take()) {
+            (Ok(()), _) => return Ok(()),
+            // Perhaps only to another spelling of itself.
+            (Err(error @ GitError::Redirects), _) => redirected = Some(error),
+            // Nothing is at this spelling: the redirect is what there is to tell.
+            (
+                Err(
+                    GitError::NoServer
+                    | GitError::Unreachable
+                    | GitError::NoRepository
+                    | GitError::Untrusted,
+                ),
+                Some(before),
+            ) => return Err(before),
+            (Err(error), _) => return Err(error),
+        }
+    }
+    redirected.map_or(Ok(()), Err)
 }
 
 async fn check_version(git: &Git) -> Result<(), GitError> {
@@ -200,9 +208,17 @@ async fn fetch_from(git: &Git, request: &GitRequest, url: &GitUrl) -> Result<(),
 
 /// Resolves a server's name, judges its addresses, and tells how the connection is pinned to them.
 async fn resolve(server: &GitServer, reach: Reach) -> Result<Option<String>, GitError> {
+    let machine = match reach {
+        Reach::Others => Some(Machine::now().await),
+        Reach::Everything => None,
+    };
+    let refused = |address: IpAddr| {
+        let machine = || machine.as_ref()?.refuses(address);
+        address::refused(address, reach).or_else(machine)
+    };
     let name = match &server.host {
         GitHost::Address(address) => {
-            return match address::refused(*address, reach) {
+            return match refused(*address) {
                 Some(why) => Err(GitError::OutOfReach(why)),
                 None => Ok(None),
             };
@@ -219,10 +235,7 @@ async fn resolve(server: &GitServer, reach: Reach) -> Result<Option<String>, Git
         return Err(GitError::NoServer);
     }
     // One that may not be asked makes the name suspicious as a whole.
-    if let Some(why) = addresses
-        .iter()
-        .find_map(|one| address::refused(*one, reach))
-    {
+    if let Some(why) = addresses.iter().find_map(|one| refused(*one)) {
         return Err(GitError::OutOfReach(why));
     }
     let shown: Vec<String> = addresses

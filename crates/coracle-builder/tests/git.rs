@@ -213,6 +213,15 @@ async fn the_platforms_own_machine_is_not_asked() {
         let error = fetch(request).await.unwrap_err();
         assert!(matches!(error, GitError::OutOfReach(_)), "{host}: {error}");
     }
+    // Nor by the address that others know it by, if there is one; nothing is sent to learn it.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    if socket.connect("198.51.100.1:9").is_ok() {
+        let own = socket.local_addr().unwrap().ip();
+        let mut request = place.request(&format!("http://{own}:{port}/app.git"));
+        request.reach = Reach::Others;
+        let error = fetch(request).await.unwrap_err();
+        assert!(matches!(error, GitError::OutOfReach(_)), "{own}: {error}");
+    }
     assert_eq!(server.seen(), Vec::<String>::new());
     // The operator may allow it, also by a name, to whose address the connection is then pinned.
     for host in ["127.0.0.1", "localhost"] {
@@ -245,6 +254,31 @@ async fn redirects_are_not_followed_but_to_the_same_repository() {
     });
     fetch(place.request(&adds_git.url("app"))).await.unwrap();
     fetch(place.request(&adds_git.url("app/"))).await.unwrap();
+}
+
+/// Who was redirected to the right spelling hears what is wrong there.
+#[tokio::test]
+async fn a_redirect_hides_nothing() {
+    let place = Place::new();
+    let repository = place.repository("app");
+    repository.write("Dockerfile", b"FROM scratch\n");
+    repository.commit("x");
+    let private = place.server(Manners {
+        adds_git: true,
+        basic: Some("YW5uOng=".into()),
+        ..Manners::default()
+    });
+    let error = fetch(place.request(&private.url("app"))).await.unwrap_err();
+    assert!(matches!(error, GitError::Refused), "{error}");
+    let open = place.server(Manners {
+        adds_git: true,
+        ..Manners::default()
+    });
+    let request = of(place.request(&open.url("app")), "nothing", "");
+    let error = fetch(request).await.unwrap_err();
+    assert!(matches!(error, GitError::NoReference(_)), "{error}");
+    let error = fetch(place.request(&open.url("none"))).await.unwrap_err();
+    assert!(matches!(error, GitError::Redirects), "{error}");
 }
 
 /// The commands of all processes of this machine that name a word.

@@ -1,7 +1,8 @@
 //! Which addresses are asked for a repository.
 //!
 //! Whoever names a repository makes the platform's own machine open a connection. What only that machine can reach is
-//! not theirs to reach: itself, what is on its own link, and the services by which clouds tell a machine its secrets.
+//! not theirs to reach: itself, what is on its own link, and the services by which clouds tell a machine its secrets; and
+//! by all of its addresses and the containers on it, which are known only while it runs ([`machine`](super::machine)).
 //! Private networks are: that is where a company's Git server is.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Which addresses are asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
-    /// All but the machine's own, its link's, and those of clouds' metadata services.
+    /// All but the machine's own, its containers', its link's, and those of clouds' metadata services.
     #[default]
     Others,
     /// All: the operator says so.
@@ -25,7 +26,7 @@ const METADATA_V4: [Ipv4Addr; 3] = [
 /// Of AWS.
 const METADATA_V6: [Ipv6Addr; 1] = [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
 
-/// Why an address is not asked; nothing for one that is.
+/// Why an address is not asked, on whichever machine; nothing for one that is.
 #[must_use]
 pub fn refused(address: IpAddr, reach: Reach) -> Option<&'static str> {
     match (reach, address) {
@@ -66,7 +67,7 @@ fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
 }
 
 /// The IPv4 address that a translator on the way would ask instead.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match [a, b, c, d, e, f] {
