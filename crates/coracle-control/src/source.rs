@@ -27,6 +27,8 @@ use crate::objects::{Batch, new_object, new_uid};
 
 /// Sources that a project may have at once: each is a file.
 pub const MOST_SOURCES: usize = 100;
+/// Of those, how many may still have to be fetched from a server: they wait for one another.
+pub const MOST_FETCHING: usize = 10;
 /// Bytes of a user name or password for a repository.
 pub const CREDENTIAL_BYTES: usize = 4096;
 
@@ -73,17 +75,13 @@ impl Control {
     /// [`OperationError::Conflict`], [`OperationError::NotFound`] for the project.
     pub async fn check_room_for_source(&self, project: &ProjectName) -> Result<(), OperationError> {
         self.live_project(project).await?;
-        let there = self
-            .objects
-            .list::<SourceSpec>(&keys::sources(project))
-            .await?;
-        if there.len() < MOST_SOURCES {
-            return Ok(());
-        }
-        Err(OperationError::Conflict {
-            reason: format!("project {project} has {MOST_SOURCES} sources already"),
-            hint: Some("delete some; those that are not used for an hour go by themselves".into()),
-        })
+        let there = self.list_sources(project).await?;
+        room(project, &there, None, 1)
+    }
+
+    async fn list_sources(&self, project: &ProjectName) -> Result<Vec<Source>, OperationError> {
+        let prefix = keys::sources(project);
+        self.objects.list::<SourceSpec>(&prefix).await
     }
 
     /// Makes a source of an archive that was received.
@@ -134,8 +132,9 @@ impl Control {
         credentials: Option<GitCredentials>,
         actor: &Actor,
     ) -> Result<Source, OperationError> {
-        self.check_room_for_source(project).await?;
         let home = self.live_project(project).await?;
+        let there = self.list_sources(project).await?;
+        room(project, &there, Some(&origin), 1)?;
         let id = SourceId::new(new_uid())?;
         let what = told(&origin);
         let spec = SourceSpec {
@@ -162,6 +161,12 @@ impl Control {
                 )));
             }
             Err(error) => return Err(error),
+        }
+        // Others asked at the same moment: of all who see too many after their write, none stays.
+        let there = self.list_sources(project).await?;
+        if let Err(full) = room(project, &there, Some(&source.spec.origin), 0) {
+            self.forget_source(project, &id).await?;
+            return Err(full);
         }
         self.journal
             .record(
@@ -225,13 +230,7 @@ impl Control {
         actor: &Actor,
     ) -> Result<(), OperationError> {
         let source = self.source(project, id).await?;
-        self.objects
-            .write(
-                Batch::new()
-                    .delete(keys::source(project, id), Expected::Any)
-                    .delete(keys::source_access(project, id), Expected::Any),
-            )
-            .await?;
+        self.forget_source(project, id).await?;
         self.remove_archive(&source).await;
         self.journal
             .record(
@@ -245,18 +244,23 @@ impl Control {
         Ok(())
     }
 
+    /// Deletes the records of a source; its file is left.
+    async fn forget_source(
+        &self,
+        project: &ProjectName,
+        id: &SourceId,
+    ) -> Result<(), OperationError> {
+        let batch = Batch::new()
+            .delete(keys::source(project, id), Expected::Any)
+            .delete(keys::source_access(project, id), Expected::Any);
+        self.objects.write(batch).await.map(drop)
+    }
+
     /// Removes all sources of a project that is being deleted, and so gets no new ones.
     pub(crate) async fn remove_sources(&self, project: &ProjectName) -> Result<(), OperationError> {
-        let prefix = keys::sources(project);
-        for source in self.objects.list::<SourceSpec>(&prefix).await? {
+        for source in self.list_sources(project).await? {
             let id = SourceId::new(source.metadata.name.clone())?;
-            self.objects
-                .write(
-                    Batch::new()
-                        .delete(keys::source(project, &id), Expected::Any)
-                        .delete(keys::source_access(project, &id), Expected::Any),
-                )
-                .await?;
+            self.forget_source(project, &id).await?;
             self.remove_archive(&source).await;
         }
         Ok(())
@@ -377,6 +381,33 @@ impl Control {
             }),
         }
     }
+}
+
+/// Fails when there are too many with so many `more`, of all or of those that wait as one of this origin would.
+fn room(
+    project: &ProjectName,
+    there: &[Source],
+    origin: Option<&SourceOrigin>,
+    more: usize,
+) -> Result<(), OperationError> {
+    if there.len() + more > MOST_SOURCES {
+        return Err(OperationError::Conflict {
+            reason: format!("project {project} has {MOST_SOURCES} sources already"),
+            hint: Some("delete some; those that are not used for an hour go by themselves".into()),
+        });
+    }
+    let waits = |source: &&Source| {
+        let fetching = source.status.phase == SourcePhase::Fetching;
+        fetching && matches!(source.spec.origin, SourceOrigin::Git(_))
+    };
+    let waiting = there.iter().filter(waits).count();
+    if matches!(origin, Some(SourceOrigin::Git(_))) && waiting + more > MOST_FETCHING {
+        return Err(OperationError::Conflict {
+            reason: format!("project {project} has {MOST_FETCHING} repositories to fetch already"),
+            hint: Some("wait until one of them is fetched, or delete one".into()),
+        });
+    }
+    Ok(())
 }
 
 fn check_credential(field: &str, value: &str) -> Result<(), OperationError> {

@@ -4,11 +4,13 @@
 //! credentials that were for the fetch are gone. A file gets its name only when it is whole, and a new one in each run: of a
 //! run that was killed, or by a leader that was paused, a file is left that nobody names, which the sweep of uploads takes.
 //! Folders that a killed process left are removed at the start. A source that somebody deletes meanwhile ends its run.
-//! What is fetched from elsewhere has a lane of its own ([`Lane`]): servers that take their time keep nobody's archive waiting.
+//! What is fetched from elsewhere has a lane of its own ([`Lane`]): servers that take their time keep nobody's archive waiting,
+//! and a project has one turn in it at a time, so that those of one project keep no other project's waiting.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,8 +39,11 @@ use crate::objects::{Batch, new_uid};
 
 const ACTOR: Actor = Actor::Platform("source controller");
 
-/// Between two looks at the room on the disk while something is fetched.
+/// Between two looks at the room on the disk while something is fetched or unpacked.
 const DISK_LOOK: Duration = Duration::from_secs(1);
+
+/// Between two questions whether it is a source's turn in its project.
+const TURN: Duration = Duration::from_secs(1);
 
 /// Which sources a controller takes.
 pub trait Lane: Send + Sync + 'static {
@@ -46,6 +51,8 @@ pub trait Lane: Send + Sync + 'static {
     const NAME: &'static str;
     /// The most at the same time.
     const AT_ONCE: usize;
+    /// The most at the same time of one project.
+    const OF_PROJECT: usize;
     /// Is it one of these?
     fn takes(origin: &SourceOrigin) -> bool;
 }
@@ -61,6 +68,8 @@ pub struct Elsewhere;
 impl Lane for Here {
     const NAME: &'static str = "source";
     const AT_ONCE: usize = 2;
+    // They take no longer than the platform itself does.
+    const OF_PROJECT: usize = Self::AT_ONCE;
 
     fn takes(origin: &SourceOrigin) -> bool {
         !Elsewhere::takes(origin)
@@ -70,6 +79,7 @@ impl Lane for Here {
 impl Lane for Elsewhere {
     const NAME: &'static str = "git";
     const AT_ONCE: usize = 4;
+    const OF_PROJECT: usize = 1;
 
     fn takes(origin: &SourceOrigin) -> bool {
         matches!(origin, SourceOrigin::Git(_))
@@ -83,7 +93,43 @@ pub(super) type Cleared = Arc<tokio::sync::OnceCell<()>>;
 pub struct SourceController<L> {
     scene: Arc<Scene>,
     cleared: Cleared,
+    turns: Turns,
     lane: PhantomData<L>,
+}
+
+/// How many of each project run.
+type Turns = Arc<Mutex<BTreeMap<ProjectName, usize>>>;
+
+/// A project's turn, until it is dropped.
+struct Turn {
+    turns: Turns,
+    project: ProjectName,
+}
+
+impl Turn {
+    /// Nothing while `most` of the project run.
+    fn take(turns: &Turns, project: &ProjectName, most: usize) -> Option<Self> {
+        let mut running = turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_project = running.get(project).copied().unwrap_or(0);
+        if of_project >= most {
+            return None;
+        }
+        running.insert(project.clone(), of_project + 1);
+        Some(Self {
+            turns: Arc::clone(turns),
+            project: project.clone(),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut running = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        match running.get_mut(&self.project) {
+            Some(of_project) if *of_project > 1 => *of_project -= 1,
+            _ => drop(running.remove(&self.project)),
+        }
+    }
 }
 
 /// Why there is nothing to build.
@@ -145,6 +191,7 @@ impl<L: Lane> SourceController<L> {
         Self {
             scene: Arc::clone(scene),
             cleared: Arc::clone(cleared),
+            turns: Turns::default(),
             lane: PhantomData,
         }
     }
@@ -174,11 +221,17 @@ impl<L: Lane> SourceController<L> {
             SourceOrigin::Template { template } => self.template(template).await?,
             SourceOrigin::Git(origin) => self.git(key, origin, &work.0).await?,
         };
-        let looked = self.look(&fetched, &work.0).await;
+        let looked = tokio::select! {
+            looked = self.look(&fetched, &work.0) => looked,
+            error = no_room(&work.0) => Err(error.into()),
+        };
         let (files, bytes, mut detected) = match looked {
             Ok(looked) => looked,
             Err(trouble) => {
-                control.remove_file(&fetched.archive.id).await;
+                // Of what was sent the record still says that it is there; it goes with the write that says why.
+                if !matches!(source.spec.origin, SourceOrigin::Upload { .. }) {
+                    control.remove_file(&fetched.archive.id).await;
+                }
                 return Err(trouble);
             }
         };
@@ -300,10 +353,12 @@ impl<L: Lane> SourceController<L> {
         };
         loop {
             let current = control.objects.get::<SourceSpec>(&at).await?;
+            let named = current.as_ref().and_then(|s| s.status.archive.as_ref());
+            let named = named.map(|archive| archive.id.clone());
             let Some(mut source) = current.filter(|source| !source.status.phase.is_final()) else {
-                // Deleted meanwhile, or done by another leader: the file of this run is nobody's.
-                if let Some(own) = &own {
-                    control.remove_file(own).await;
+                // Deleted meanwhile, or done by another leader: the file of this run is nobody's, unless it was sent.
+                if let Some(own) = own.filter(|own| named.as_ref() != Some(own)) {
+                    control.remove_file(&own).await;
                 }
                 return Ok(());
             };
@@ -445,6 +500,9 @@ impl<L: Lane> Reconciler for SourceController<L> {
             |source: &Source| L::takes(&source.spec.origin) && !source.status.phase.is_final();
         let Some(source) = source.filter(ours) else {
             return Ok(Next::Rest);
+        };
+        let Some(_turn) = Turn::take(&self.turns, &key.project, L::OF_PROJECT) else {
+            return Ok(Next::After(TURN));
         };
         self.cleared.get_or_init(|| self.clear()).await;
         let made = tokio::select! {

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use coracle_builder::git::{GitCredentials, Reach};
 use coracle_control::OperationError;
 use coracle_control::build::WantedBuild;
+use coracle_control::source::MOST_FETCHING;
 use coracle_model::build::{BuildPhase, Source as BuildSource};
 use coracle_model::env::Secret;
-use coracle_model::name::{EnvName, ProcessName};
+use coracle_model::name::{EnvName, ProcessName, ProjectName};
 use coracle_model::plan::sweep::Retention;
+use coracle_model::project::ProjectSpec;
 use coracle_model::release::{ProcessChange, ReleasePhase, RunChange};
 use coracle_model::source::{
     GitOrigin, GitRef, GitUrl, Source, SourceId, SourceOrigin, SourcePhase, TemplateName,
@@ -220,6 +222,27 @@ async fn a_fetch_killed_at_any_step_ends_the_same() {
     }
 }
 
+/// Killed before the record says why, the next life still finds what was sent, and says it.
+#[tokio::test(start_paused = true)]
+async fn why_an_archive_is_refused_outlives_a_kill() {
+    for n in 0..3 {
+        let platform = Platform::new();
+        let life = platform.start().await;
+        let upload = life.upload_source(b"no archive at all".to_vec()).await;
+        platform.kill(life).await;
+        let first = platform.start_stopping(StopAt::Before(n)).await;
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        platform.kill(first).await;
+        let second = platform.start().await;
+        let status = second.fetched(&upload).await.status;
+        assert_eq!(status.phase, SourcePhase::Failed);
+        let reason = status.reason.unwrap();
+        assert!(!reason.contains("gone"), "{n}: {reason}");
+        until("its file goes", || async { files(&platform).is_empty() }).await;
+        platform.kill(second).await;
+    }
+}
+
 /// Sources go an hour after their last use, with their files; files that nobody names go too; builds go on.
 #[tokio::test(start_paused = true)]
 async fn sources_that_nobody_uses_go() {
@@ -387,4 +410,67 @@ async fn what_is_on_the_platforms_machine_is_not_fetched() {
         assert!(reason.contains("the platform's own machine"), "{reason}");
     }
     assert_eq!(server.seen(), Vec::<String>::new());
+}
+
+/// One project has one turn at a time and few that wait, however many of its people ask at the same moment.
+#[tokio::test]
+async fn one_projects_repositories_keep_no_others_waiting() {
+    let served = tempfile::tempdir().unwrap();
+    let repository = Repository::new(served.path(), "shop");
+    repository.write("Dockerfile", b"FROM debian:12\n");
+    repository.commit("Open the shop");
+    let open = GitServer::start(served.path(), Manners::default());
+    let silent = GitServer::start(
+        served.path(),
+        Manners {
+            silent: Arc::new(true.into()),
+            ..Manners::default()
+        },
+    );
+    let mut platform = Platform::new();
+    platform.limits.git_reach = Reach::Everything;
+    let life = platform.start().await;
+    let (mine, me) = (project(), ann());
+    let asked = (0..3 * MOST_FETCHING).map(|_| {
+        let origin = git(&silent.url("shop.git"), None);
+        let control = &life.control;
+        control.create_fetched_source(&mine, origin, None, &me)
+    });
+    let answers = futures::future::join_all(asked).await;
+    let taken = answers.iter().filter(|answer| answer.is_ok()).count();
+    assert!(taken <= MOST_FETCHING, "{taken}");
+    let refused = |answer: &Result<Source, OperationError>| {
+        matches!(answer, Ok(_) | Err(OperationError::Conflict { .. }))
+    };
+    assert!(answers.iter().all(refused), "{answers:?}");
+    let kept = platform.store.all().into_keys();
+    assert_eq!(
+        kept.filter(|key| key.starts_with("/sources/")).count(),
+        taken
+    );
+    // Some wait in any case.
+    for _ in taken..MOST_FETCHING {
+        life.ask(git(&silent.url("shop.git"), None)).await;
+    }
+    // An archive of the same project has room all the same.
+    let sent = life.upload_source(archive(&[("Dockerfile", "FROM debian:12\n")]));
+    let sent = life.fetched(&sent.await).await.status;
+    assert_eq!(sent.phase, SourcePhase::Ready, "{sent:?}");
+
+    let other = ProjectName::new("other").unwrap();
+    life.control
+        .create_project(&other, ProjectSpec::default(), &me)
+        .await
+        .unwrap();
+    let source = life
+        .control
+        .create_fetched_source(&other, git(&open.url("shop.git"), None), None, &me)
+        .await;
+    let source = id(&source.unwrap());
+    until("the other project's is fetched", || async {
+        let source = life.control.source(&other, &source).await.unwrap();
+        source.status.phase == SourcePhase::Ready
+    })
+    .await;
+    assert_eq!(silent.seen().len(), 1, "{:?}", silent.seen());
 }
