@@ -25,6 +25,7 @@ use crate::caller::Caller;
 use crate::error::{ApiError, ApiResult};
 use crate::extract::{Json, Path, Query, ReachedAs};
 use crate::page::Page;
+use crate::registry_access::needed_to_write;
 use crate::state::ApiState;
 
 pub(crate) use self::notices::follow;
@@ -66,6 +67,7 @@ pub(crate) fn failed(error: RegistryError) -> ApiError {
         RegistryError::ManifestUnknown(_) => {
             ApiError::new(Code::NotFound, "there is no such image")
         }
+        RegistryError::InUse(who) => ApiError::new(Code::Conflict, who),
         other => ApiError::internal(other),
     }
 }
@@ -274,34 +276,26 @@ pub(crate) async fn delete(
 ) -> ApiResult<StatusCode> {
     let name = seen(&caller, &query.repository)?;
     let needed = match project_of(&name) {
-        Some(project) if state.control.project(&project).await.is_ok() => Role::Developer,
-        // What everybody's builds may begin with.
+        Some(project) if state.control.project(&project).await.is_ok() => {
+            needed_to_write(&state.control.settings, &name)
+        }
+        // What belongs to no project.
         _ => Role::Admin,
     };
-    if caller.role < needed {
-        let role = match needed {
-            Role::Admin => "admin",
-            _ => "developer",
-        };
-        let detail = format!("this needs the role {role}");
-        return Err(ApiError::new(Code::Forbidden, detail));
-    }
+    need(&caller, needed)?;
     let reference = reference(&query.reference)?;
-    let digest = state.registry.resolve(&name, &reference).await;
-    let digest = digest.map_err(failed)?;
+    let seen = state.registry.look(&name, &reference).await;
+    let seen = seen.map_err(failed)?;
     let insisting = if query.force {
         Insisting::Yes
     } else {
         Insisting::No
     };
-    check(&state, &name, &digest, insisting).await?;
-    let deleted = match &reference {
-        Reference::Tag(tag) => state.registry.delete_tag(&name, tag).await,
-        Reference::Digest(digest) => {
-            part_of_nothing(&state, &name, digest).await?;
-            state.registry.delete_manifest(&name, digest).await
-        }
-    };
+    check(&state, &name, &seen.digest, insisting).await?;
+    if let Reference::Digest(digest) = &reference {
+        part_of_nothing(&state, &name, digest).await?;
+    }
+    let deleted = state.registry.delete_seen(&name, &reference, &seen).await;
     deleted.map_err(failed)?;
     let what = match &reference {
         Reference::Tag(tag) => format!("tag {tag} of {name} deleted"),
@@ -320,6 +314,19 @@ pub(crate) async fn delete(
         )
         .await;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Fails when the caller's role is not enough to write what is asked for.
+pub(crate) fn need(caller: &Caller, needed: Role) -> ApiResult<()> {
+    if caller.role >= needed {
+        return Ok(());
+    }
+    let role = match needed {
+        Role::Admin => "admin",
+        _ => "developer",
+    };
+    let detail = format!("this needs the role {role}");
+    Err(ApiError::new(Code::Forbidden, detail))
 }
 
 /// Fails when the image, or an index that it is a part of, may not be deleted.

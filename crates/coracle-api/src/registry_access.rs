@@ -8,10 +8,11 @@
 use async_trait::async_trait;
 use coracle_control::OperationError;
 use coracle_control::build_pass::BuildGrant;
+use coracle_control::settings::Settings;
 use coracle_model::name::ProjectName;
 use coracle_model::user::Role;
 use coracle_registry::{
-    Action, Authorizer, Credentials, Denied, Digest, Reference, RepositoryName,
+    Action, Authorizer, Credentials, Denied, Digest, Reference, RepositoryName, Tag,
 };
 
 use crate::credentials::{Authentication, PlatformCredential};
@@ -22,7 +23,6 @@ use crate::image::{Insisting, Uses, in_the_way};
 pub struct RegistryAccess {
     authentication: Authentication,
     platform: PlatformCredential,
-    base_images: Option<String>,
 }
 
 impl RegistryAccess {
@@ -32,23 +32,11 @@ impl RegistryAccess {
         Self {
             authentication,
             platform,
-            base_images: None,
         }
     }
-}
 
-impl RegistryAccess {
-    /// The same, letting builds read what is below `path` too, such as `base`: images that stand in for public ones.
-    #[must_use]
-    pub fn with_base_images(mut self, path: Option<String>) -> Self {
-        self.base_images = path;
-        self
-    }
-
-    /// Does a repository stand in for a public one?
-    fn is_base_image(&self, repository: &str) -> bool {
-        let path = self.base_images.as_deref();
-        path.is_some_and(|path| below(repository, path))
+    fn settings(&self) -> &Settings {
+        &self.authentication.control().settings
     }
 
     /// May a build that goes on do this? It pushes its own image, and reads what images of its project begin with.
@@ -69,7 +57,7 @@ impl RegistryAccess {
                 own(name) && (digest || reference == build.tag)
             }
             (Some(name), Action::Pull) => {
-                below(name, build.project.as_str()) || self.is_base_image(name)
+                below(name, build.project.as_str()) || self.settings().is_base_image(name)
             }
             _ => false,
         };
@@ -112,8 +100,9 @@ impl Authorizer for RegistryAccess {
         };
         let needed = match action {
             Action::Pull | Action::List => Role::Viewer,
-            _ if self.is_base_image(repository.as_str()) => Role::Admin,
-            Action::Push | Action::PutManifest(_) | Action::Delete => Role::Developer,
+            Action::Push | Action::PutManifest(_) | Action::Delete => {
+                needed_to_write(self.settings(), repository)
+            }
         };
         if caller.sees_repository(repository) && caller.role >= needed {
             Ok(())
@@ -126,10 +115,11 @@ impl Authorizer for RegistryAccess {
         &self,
         repository: &RepositoryName,
         digest: &Digest,
+        tags: &[Tag],
     ) -> Result<Option<String>, Denied> {
         let uses = Uses::of(self.authentication.control(), repository).await;
         let uses = uses.map_err(uncheckable)?;
-        Ok(in_the_way(&uses.about(digest, &[]), Insisting::No))
+        Ok(in_the_way(&uses.about(digest, tags), Insisting::No))
     }
 }
 
@@ -140,8 +130,17 @@ fn uncheckable(error: OperationError) -> Denied {
     Denied::Unavailable
 }
 
+/// Who may write a repository, by whatever door: what stands in for public images is the administrators'.
+pub(crate) fn needed_to_write(settings: &Settings, repository: &RepositoryName) -> Role {
+    if settings.is_base_image(repository.as_str()) {
+        Role::Admin
+    } else {
+        Role::Developer
+    }
+}
+
 /// Is a repository below a path, which may be a project?
-fn below(repository: &str, path: &str) -> bool {
+pub(crate) fn below(repository: &str, path: &str) -> bool {
     let rest = repository.strip_prefix(path);
     rest.is_some_and(|rest| rest.starts_with('/'))
 }

@@ -238,6 +238,24 @@ impl Settings {
         self.in_registry(image, None).map(NamedImage::parse)
     }
 
+    /// What an image would be called in the platform's own registry, whatever the host before it. The registry's names change
+    /// with how the platform is started, and releases keep the name that it had: who asks what is still needed counts
+    /// rather too much than too little.
+    #[must_use]
+    pub fn named_anywhere(image: &ImageRef) -> Option<NamedImage> {
+        let (host, path) = image.as_str().split_once('/')?;
+        let is_host = host.contains(['.', ':']) || host == "localhost";
+        is_host.then(|| NamedImage::parse(path))
+    }
+
+    /// Does a repository stand in for a public one? Everybody's builds begin with these, so administrators write them.
+    #[must_use]
+    pub fn is_base_image(&self, repository: &str) -> bool {
+        let rest = |path: &String| repository.strip_prefix(path.as_str());
+        let rest = self.base_images.as_ref().and_then(rest);
+        rest.is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The name under which an image is kept that somebody asked for in `field`.
     ///
     /// # Errors
@@ -286,6 +304,7 @@ mod tests {
             http_port: 8080,
             registry_host: "127.0.0.1:7070".to_owned(),
             registry_names: vec!["127.0.0.1:30070".to_owned()],
+            base_images: Some("base".to_owned()),
             registry_credentials: RegistryCredentials {
                 user: "u".to_owned(),
                 password: Secret::new("p"),
@@ -368,6 +387,32 @@ mod tests {
         }
         assert_eq!(named("nginx:1.27"), None);
         assert_eq!(named(&digest), None);
+    }
+
+    #[test]
+    fn an_image_is_known_by_its_path_under_a_name_that_the_registry_had_once() {
+        let anywhere = |image: &str| {
+            let named = Settings::named_anywhere(&ImageRef::new(image).unwrap());
+            named.map(|named| named.repository)
+        };
+        for host in ["127.0.0.1:1", "localhost", "paas.example.org", "[::1]:7070"] {
+            let image = format!("{host}/shop/till@sha256:{}", "a".repeat(64));
+            if ImageRef::new(image.as_str()).is_ok() {
+                assert_eq!(anywhere(&image).as_deref(), Some("shop/till"), "{image}");
+            }
+        }
+        for other in ["nginx:1.27", "shop/till:v1", "sha256:abcdef"] {
+            assert_eq!(anywhere(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn base_images_are_what_is_below_their_path() {
+        let settings = settings();
+        assert!(settings.is_base_image("base/library/debian"));
+        for other in ["base", "bases/debian", "shop/base/debian"] {
+            assert!(!settings.is_base_image(other), "{other}");
+        }
     }
 
     #[test]

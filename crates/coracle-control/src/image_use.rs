@@ -2,7 +2,7 @@
 //!
 //! Theory of operation: nothing is kept; releases, builds and pods are read when somebody asks. A release is known by the digest
 //! that it was pinned to; one that was not pinned yet by whatever it was asked for, which may be a tag. Several names of the
-//! registry mean the same, so names are compared behind the host.
+//! registry mean the same, and it may have had others when a release was made, so names are compared behind the host, whatever that is.
 
 use coracle_model::build::BuildSpec;
 use coracle_model::image::{ImageUse, Live};
@@ -14,6 +14,7 @@ use crate::control::Control;
 use crate::error::OperationError;
 use crate::image::{NamedImage, Pointer};
 use crate::keys;
+use crate::settings::Settings;
 
 /// Something that relies on an image, by the name that it has for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ impl Control {
         };
         let mut uses = Vec::new();
         let mut push = |image: &ImageRef, by: ImageUse| {
-            if let Some(image) = self.settings.named(image) {
+            if let Some(image) = Settings::named_anywhere(image) {
                 uses.push(NamedUse { image, by });
             }
         };
@@ -83,9 +84,13 @@ impl Control {
             };
             let by = release_use(project, release);
             let pinned = release.status.image.as_ref().map(|image| &image.reference);
-            let pinned = pinned.filter(|image| self.settings.named(image).is_some());
-            // An engine's own id of an image says nothing here: what was asked for does.
-            push(pinned.unwrap_or(&release.spec.image), by);
+            if let Some(pinned) = pinned {
+                push(pinned, by.clone());
+            }
+            // An engine's own id of an image, or a name elsewhere, says nothing here: what was asked for does.
+            if pinned.is_none_or(|image| self.settings.named(image).is_none()) {
+                push(&release.spec.image, by);
+            }
         }
         for build in objects.list::<BuildSpec>(&below(keys::BUILDS)).await? {
             let Some(project) = &build.metadata.project else {

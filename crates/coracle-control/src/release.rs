@@ -258,6 +258,21 @@ impl Control {
         }
     }
 
+    /// Fails where [`Control::release_promoted`] would: before anything is copied for it.
+    ///
+    /// # Errors
+    /// [`OperationError::NotFound`] for the app, [`OperationError::Stale`], [`OperationError::Conflict`] while it is being deleted.
+    pub async fn check_releasable(
+        &self,
+        project: &ProjectName,
+        name: &AppName,
+        seen: Option<Revision>,
+    ) -> Result<(), OperationError> {
+        let app = self.app(project, name).await?;
+        check_not_deleting(&app)?;
+        self.check_newest(project, name, &app, seen).await
+    }
+
     /// Releases what another app released: its image, which `image` names in this app's own part of the registry, and its
     /// processes, with this app's variables.
     ///

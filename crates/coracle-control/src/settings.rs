@@ -25,6 +25,8 @@ pub struct Settings {
     pub registry_host: String,
     /// Other names by which it is reached, such as the one that a cluster's nodes use.
     pub registry_names: Vec<String>,
+    /// What is below this path of the registry, such as `base`, stands in for public images.
+    pub base_images: Option<String>,
     /// How the platform itself logs in to its registry.
     pub registry_credentials: RegistryCredentials,
     /// Bounds.

@@ -8,7 +8,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use crate::digest::Digest;
-use crate::repository::RepositoryName;
+use crate::repository::{RepositoryName, Tag};
 
 /// What a request wants to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +101,7 @@ pub trait Authorizer: Send + Sync {
         action: Action<'_>,
     ) -> Result<(), Denied>;
 
-    /// Who relies on an image that somebody wants to delete, in words, if anybody does.
+    /// Who relies on an image that somebody wants to delete, by its digest or by one of its tags, in words, if anybody does.
     ///
     /// # Errors
     /// [`Denied::Unavailable`] when that cannot be found out now.
@@ -109,6 +109,7 @@ pub trait Authorizer: Send + Sync {
         &self,
         _repository: &RepositoryName,
         _digest: &Digest,
+        _tags: &[Tag],
     ) -> Result<Option<String>, Denied> {
         Ok(None)
     }

@@ -48,6 +48,7 @@ mod catalog;
 mod changes;
 mod collection;
 mod copy;
+mod deletion;
 mod digest;
 mod error;
 mod http;
@@ -71,6 +72,7 @@ pub use access::{Action, Authorizer, Credentials, Denied};
 pub use catalog::{Page, RepositorySummary, Usage};
 pub use changes::{Changed, What};
 pub use collection::{Collected, NeededImages};
+pub use deletion::Seen;
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use error::{ErrorCode, RegistryError};
 pub use image::{

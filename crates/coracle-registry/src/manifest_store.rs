@@ -221,8 +221,10 @@ impl Registry {
         repository: &RepositoryName,
         reference: &Reference,
     ) -> Result<Digest, RegistryError> {
+        // No deletion between the look and the touch.
+        let _publishing = self.inner.publishing.read().await;
         let digest = self.resolve(repository, reference).await?;
-        let _pin = self.pin(&digest).await;
+        let _pin = self.inner.pins.hold(vec![digest.clone()]);
         let by_digest = Reference::Digest(digest.clone());
         let (_, link) = self.manifest_record(repository, &by_digest).await?;
         let key = layout::manifest_link(repository, &digest);
@@ -283,6 +285,15 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         // Nothing is published meanwhile: a tag that is put now would be left without its manifest.
         let _exclusive = self.inner.publishing.write().await;
+        self.remove_manifest(repository, digest).await
+    }
+
+    /// The caller holds the exclusive side of `Inner::publishing`.
+    pub(crate) async fn remove_manifest(
+        &self,
+        repository: &RepositoryName,
+        digest: &Digest,
+    ) -> Result<(), RegistryError> {
         let (_, link) = self
             .manifest_record(repository, &digest.clone().into())
             .await?;

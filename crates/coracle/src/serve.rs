@@ -260,8 +260,7 @@ impl Platform {
             StoreKind::Etcd => control.one_of_several(),
         };
         ensure_admin(data, &control).await?;
-        let access = RegistryAccess::new(Authentication::new(control.clone()), credential)
-            .with_base_images(settings.build.base_images.clone());
+        let access = RegistryAccess::new(Authentication::new(control.clone()), credential);
         let registry = Registry::open(
             &shared_dir(data, settings).join("registry"),
             Arc::new(access),
@@ -340,6 +339,7 @@ fn control_settings(
         http_port: settings.http.port(),
         registry_host: settings.local_listen().to_string(),
         registry_names: Vec::from_iter(settings.kubernetes.node_registry.clone()),
+        base_images: settings.build.base_images.clone(),
         registry_credentials: RegistryCredentials {
             user: PlatformCredential::USER.to_owned(),
             password: credential.secret().clone(),

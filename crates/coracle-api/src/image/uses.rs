@@ -49,6 +49,8 @@ impl Uses {
             let by_app = |by: &ImageUse| (by.app.clone(), std::cmp::Reverse(by.release));
             b.live.cmp(&a.live).then_with(|| by_app(a).cmp(&by_app(b)))
         });
+        // A release may name its image twice.
+        uses.dedup();
         uses
     }
 }

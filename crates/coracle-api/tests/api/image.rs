@@ -18,12 +18,24 @@ async fn delete(caller: &As, repository: &str, reference: &str) -> crate::suppor
     caller.delete(&format!("/api/v1{query}")).await
 }
 
-/// Makes a release of an image of the registry, and says where it stands.
-async fn release(platform: &Platform, admin: &As, app: &str, image: &str, phase: &str) {
+/// Makes a release of an image, of an app of the project `shop` or of `PROJECT/apps/APP`, and says where it stands.
+pub(crate) async fn release(platform: &Platform, admin: &As, app: &str, image: &str, phase: &str) {
+    let (in_project, app) = app.split_once("/apps/").unwrap_or(("shop", app));
+    release_as(platform, admin, (in_project, app), (image, image), phase).await;
+}
+
+/// The same, of the image `asked` which the engine knows as `pinned`.
+async fn release_as(
+    platform: &Platform,
+    admin: &As,
+    (in_project, app): (&str, &str),
+    (image, pinned): (&str, &str),
+    phase: &str,
+) {
     use coracle_control::keys;
     use coracle_model::name::{AppName, ImageRef};
     use coracle_model::release::{PinnedImage, ReleaseSpec};
-    let path = format!("/api/v1/projects/shop/apps/{app}/releases?create=true");
+    let path = format!("/api/v1/projects/{in_project}/apps/{app}/releases?create=true");
     let made = admin.post(&path, &json!({ "image": image })).await;
     assert_eq!(made.status, 202, "{}", made.text());
     let number: coracle_model::release::ReleaseNumber = made.json()["metadata"]["name"]
@@ -31,10 +43,10 @@ async fn release(platform: &Platform, admin: &As, app: &str, image: &str, phase:
         .unwrap()
         .parse()
         .unwrap();
-    let at = keys::release(&project("shop"), &AppName::new(app).unwrap(), number);
+    let at = keys::release(&project(in_project), &AppName::new(app).unwrap(), number);
     let phase = serde_json::from_value(json!(phase)).unwrap();
     let objects = &platform.control.objects;
-    let pinned = ImageRef::new(image).unwrap();
+    let pinned = ImageRef::new(pinned).unwrap();
     objects
         .modify::<ReleaseSpec>(&at, number, |release| {
             release.status.phase = phase;
@@ -126,6 +138,121 @@ async fn what_is_needed_is_not_deleted() {
     assert_eq!(shown["used_by"][0]["live"], "live", "{shown}");
     assert_eq!(shown["used_by"][0]["release"], 2);
     assert_eq!(shown["used_by"][1]["live"], "earlier");
+}
+
+#[tokio::test]
+async fn what_a_pod_runs_by_its_tag_is_not_deleted_by_any_door() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("shop").await;
+    push(&admin, "shop/till", "v1").await;
+    let by_digest = digest(&admin, "shop/till", "v1").await;
+    let host = &platform.control.settings.registry_host;
+    let pod = json!({ "metadata": { "name": "bare" }, "spec": { "image": format!("{host}/shop/till:v1") } });
+    admin.post("projects/shop/pods", &pod).await.ok(201);
+    let developer = platform.user("dev", Role::Developer, only(&["shop"])).await;
+    for reference in ["v1", &by_digest] {
+        let path = format!("/v2/shop/till/manifests/{reference}");
+        let at_the_registry = developer.request(Method::DELETE, &path);
+        for refused in [
+            crate::support::Answer::of(at_the_registry).await,
+            delete(&developer, "shop/till", &format!("{reference}&force=true")).await,
+        ] {
+            assert_eq!(refused.status, 409, "{}", refused.text());
+            assert!(refused.text().contains("pod bare"), "{}", refused.text());
+        }
+    }
+}
+
+/// Images are named by the address that the platform listened on when their releases were made.
+#[tokio::test]
+async fn what_is_needed_by_a_former_name_of_the_registry_stays_and_can_be_promoted() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("shop").await;
+    admin.make_project("prod").await;
+    push(&admin, "shop/till", "v1").await;
+    let by_digest = digest(&admin, "shop/till", "v1").await;
+    let former = format!("127.0.0.1:1/shop/till@{by_digest}");
+    release(&platform, &admin, "till", &former, "live").await;
+    let shown = image_of(&admin, "shop/till", "v1").await.json();
+    assert_eq!(shown["used_by"].as_array().unwrap().len(), 1, "{shown}");
+    for reference in ["v1", &by_digest] {
+        let refused = delete(&admin, "shop/till", &format!("{reference}&force=true")).await;
+        assert_eq!(refused.status, 409, "{}", refused.text());
+    }
+    let needed: &dyn coracle_control::image::Needed = &platform.control;
+    let needed = needed.needed().await.unwrap();
+    assert!(needed.iter().any(|image| image.repository == "shop/till"));
+    let path = "projects/prod/apps/till/releases?create=true";
+    let promote = json!({ "promote": { "project": "shop", "app": "till", "release": "v1" } });
+    let made = admin.post(path, &promote).await.ok(202);
+    let host = &platform.control.settings.registry_host;
+    let image = format!("{host}/prod/till@{by_digest}");
+    assert_eq!(made["spec"]["image"], image);
+}
+
+#[tokio::test]
+async fn nothing_is_copied_for_a_promotion_that_is_refused() {
+    let platform = Platform::new().await;
+    let admin = platform.admin().await;
+    admin.make_project("shop").await;
+    admin.make_project("prod").await;
+    push(&admin, "shop/till", "v1").await;
+    let by_digest = digest(&admin, "shop/till", "v1").await;
+    let host = &platform.control.settings.registry_host;
+    let image = format!("{host}/shop/till@{by_digest}");
+    release(&platform, &admin, "till", &image, "live").await;
+    let promote = json!({ "promote": { "project": "shop", "app": "till", "release": "v1" } });
+    for (path, status) in [
+        ("projects/nowhere/apps/x/releases?create=true", 404),
+        ("projects/nowhere/apps/x/releases", 404),
+        ("projects/prod/apps/x/releases", 404),
+    ] {
+        let refused = admin.post(path, &promote).await;
+        assert_eq!(refused.status, status, "{path}: {}", refused.text());
+    }
+    admin.make_app("prod", "x").await;
+    let stale = admin
+        .request(Method::POST, "/api/v1/projects/prod/apps/x/releases")
+        .header("if-match", "\"1\"")
+        .json(&promote);
+    let stale = crate::support::Answer::of(stale).await;
+    assert!(matches!(stale.status, 409 | 412), "{}", stale.text());
+    let listed = admin.get("/api/v1/images").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "{listed}");
+
+    // Of a tag that only an engine remembers nobody can say what it was.
+    let id = format!("sha256:{}", "a".repeat(64));
+    let by_tag = format!("{host}/shop/till:v1");
+    release_as(
+        &platform,
+        &admin,
+        ("shop", "old"),
+        (&by_tag, &id),
+        "superseded",
+    )
+    .await;
+    let promote = json!({ "promote": { "project": "shop", "app": "old", "release": "v1" } });
+    let path = "projects/prod/apps/x/releases";
+    let refused = admin.post(path, &promote).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(
+        refused.text().contains("by its digest"),
+        "{}",
+        refused.text()
+    );
+    let known = format!("{host}/shop/till@{by_digest}");
+    release_as(
+        &platform,
+        &admin,
+        ("shop", "old"),
+        (&known, &id),
+        "superseded",
+    )
+    .await;
+    let promote = json!({ "promote": { "project": "shop", "app": "old", "release": "v2" } });
+    admin.post(path, &promote).await.ok(202);
 }
 
 #[tokio::test]

@@ -283,7 +283,20 @@ async fn what_stands_in_for_public_images_is_written_by_administrators_only() {
     assert_eq!(Answer::of(put).await.status, 403);
     let delete = docker.request(Method::DELETE, debian);
     assert_eq!(Answer::of(delete).await.status, 403);
+    // Nor through the API's own door, nor by a promotion.
+    let image = "/api/v1/image?repository=base/library/debian&reference=12";
+    assert_eq!(dora.delete(image).await.status, 403);
+    docker.get(debian).await.ok(200);
     push(&docker, "bases/debian", "12").await;
+    let of_bases = manifest_digest(&docker, "bases/debian", "12").await;
+    let own = &platform.control.settings.registry_host;
+    let of_bases = format!("{own}/bases/debian@{of_bases}");
+    crate::image::release(&platform, &admin, "bases/apps/debian", &of_bases, "live").await;
+    let promote = json!({ "promote": { "project": "bases", "app": "debian", "release": "v1" } });
+    let promoted = "projects/base/apps/busybox/releases?create=true";
+    assert_eq!(dora.post(promoted, &promote).await.status, 403);
+    admin.get("projects/base/apps/busybox").await.ok(404);
+    admin.post(promoted, &promote).await.ok(202);
     // Nor by a build there: of its own tag nobody's Dockerfile begins.
     admin.make_app("base", "debian").await;
     let build = submitted(&platform, "base", "debian").await;

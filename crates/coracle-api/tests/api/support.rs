@@ -190,6 +190,7 @@ impl Platform {
             http_port: 8080,
             registry_host: address.to_string(),
             registry_names: vec!["127.0.0.1:30070".to_owned()],
+            base_images: options.base_images,
             registry_credentials: RegistryCredentials {
                 user: PlatformCredential::USER.to_owned(),
                 password: credential.secret().clone(),
@@ -207,8 +208,7 @@ impl Platform {
         .await
         .unwrap();
         soon("the engine's first watch", control.observed.synced()).await;
-        let access = RegistryAccess::new(Authentication::new(control.clone()), credential.clone())
-            .with_base_images(options.base_images);
+        let access = RegistryAccess::new(Authentication::new(control.clone()), credential.clone());
         let registry = Registry::open(
             &dir.path().join("registry"),
             Arc::new(access),

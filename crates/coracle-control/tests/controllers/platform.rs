@@ -173,6 +173,7 @@ impl Platform {
             http_port: 8080,
             registry_host: "127.0.0.1:7070".to_owned(),
             registry_names: Vec::new(),
+            base_images: None,
             registry_credentials: RegistryCredentials {
                 user: "platform".to_owned(),
                 password: Secret::new("secret"),

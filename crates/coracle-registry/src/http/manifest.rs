@@ -13,7 +13,7 @@ use crate::changes::What;
 use crate::error::RegistryError;
 use crate::limits::Limits;
 use crate::manifest::MediaType;
-use crate::repository::Reference;
+use crate::repository::{Reference, Tag};
 
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
@@ -103,24 +103,26 @@ pub(super) async fn delete(granted: Granted, reference: &str) -> Result<Response
         ..
     } = granted;
     let reference = reference.parse()?;
-    let digest = registry.resolve(&repository, &reference).await?;
-    let mut relied_on = registry.indexes_of(&repository, &digest).await?;
-    relied_on.push(digest);
+    let seen = registry.look(&repository, &reference).await?;
+    let mut relied_on = registry.indexes_of(&repository, &seen.digest).await?;
+    relied_on.push(seen.digest.clone());
+    let tagged = registry.tag_records(&repository).await?;
     for digest in relied_on {
-        if let Some(who) = registry.inner.auth.in_use(&repository, &digest).await? {
+        let meant = tagged.iter().filter(|(_, means)| *means == digest);
+        let tags: Vec<Tag> = meant.map(|(tag, _)| tag.clone()).collect();
+        let auth = &registry.inner.auth;
+        if let Some(who) = auth.in_use(&repository, &digest, &tags).await? {
             return Err(RegistryError::InUse(who));
         }
     }
-    match reference {
-        Reference::Tag(tag) => {
-            registry.delete_tag(&repository, &tag).await?;
-            registry.tell(&repository, What::Untagged(tag));
-        }
-        Reference::Digest(digest) => {
-            registry.delete_manifest(&repository, &digest).await?;
-            registry.tell(&repository, What::Deleted(digest));
-        }
-    }
+    registry.delete_seen(&repository, &reference, &seen).await?;
+    registry.tell(
+        &repository,
+        match reference {
+            Reference::Tag(tag) => What::Untagged(tag),
+            Reference::Digest(digest) => What::Deleted(digest),
+        },
+    );
     Ok(empty(StatusCode::ACCEPTED))
 }
 

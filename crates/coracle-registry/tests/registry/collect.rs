@@ -356,6 +356,34 @@ async fn what_is_kept_for_a_release_that_is_not_written_yet_stays() {
     assert!(is_whole(&h, "team/app", &digest).await);
 }
 
+/// A release is written between the question who needs an image and its deletion.
+#[tokio::test]
+async fn what_is_kept_since_somebody_looked_is_not_deleted() {
+    let h = Harness::new();
+    let at = name("team/app");
+    let digest = image(&h, "team/app", "v1", "one").await;
+    let by_tag: Reference = "v1".parse().unwrap();
+    for reference in [&by_tag, &digest.clone().into()] {
+        age(&h, 2 * HOUR);
+        let seen = h.registry.look(&at, reference).await.unwrap();
+        h.registry.keep(&at, reference).await.unwrap();
+        let refused = h.registry.delete_seen(&at, reference, &seen).await;
+        assert_eq!(refused.unwrap_err().status(), 409);
+        assert!(is_whole(&h, "team/app", &digest).await);
+    }
+    // A tag that means another image now is not the one that was looked at.
+    let seen = h.registry.look(&at, &by_tag).await.unwrap();
+    image(&h, "team/app", "v1", "two").await;
+    let refused = h.registry.delete_seen(&at, &by_tag, &seen).await;
+    assert_eq!(refused.unwrap_err().status(), 409);
+    for reference in [by_tag, digest.clone().into()] {
+        let seen = h.registry.look(&at, &reference).await.unwrap();
+        let deleted = h.registry.delete_seen(&at, &reference, &seen).await;
+        deleted.unwrap();
+        assert!(h.registry.look(&at, &reference).await.is_err());
+    }
+}
+
 /// Three images, of which one is needed; what the killed collections left is collected by the last.
 #[tokio::test]
 async fn killed_at_every_step_of_a_collection() {
