@@ -5,9 +5,11 @@
 //! the old one. What another app has already stays with that, and the app keeps its old name. And engines are told with
 //! what other registries' images are pulled; they keep that in memory, so a leader tells it once in its life and after each
 //! change. It is told for each project, with the project's own password (`project` does that for new ones).
+//!
+//! What was done is known: later rounds look at nothing but the apps that were left.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use coracle_model::app::{App, AppSpec};
@@ -30,8 +32,50 @@ use crate::settings::default_host;
 /// Moves apps to the domain, and tells engines how to pull.
 pub struct SettingsController {
     scene: Arc<Scene>,
-    /// The revision of the settings that was done.
-    done: Mutex<Option<u64>>,
+    done: Mutex<Done>,
+}
+
+type AppId = (ProjectName, AppName);
+
+/// What this leader did.
+#[derive(Clone, Debug, Default)]
+struct Done {
+    /// The revision of the settings of which engines were told.
+    told: Option<u64>,
+    moved: Option<Moved>,
+}
+
+/// Where apps were moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Moved {
+    revision: u64,
+    domain: Hostname,
+    /// How often all apps were looked at. An app that was being made while the domain was changed has a name under the
+    /// old one, so all are looked at once more.
+    rounds: u8,
+    /// Apps that keep an old name, and why.
+    left: BTreeMap<AppId, Left>,
+}
+
+/// All apps are looked at so often after a change.
+const ROUNDS: u8 = 2;
+
+/// Why an app keeps its old name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// It was changed in the same moment: the next round moves it.
+    Changed,
+    /// Another app has the name.
+    Taken,
+}
+
+impl Left {
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Changed => "it was changed meanwhile; it is tried again",
+            Self::Taken => "another app has the name",
+        }
+    }
 }
 
 impl SettingsController {
@@ -43,9 +87,7 @@ impl SettingsController {
     }
 
     /// Names that apps have by themselves, by app.
-    async fn own_names(
-        &self,
-    ) -> Result<BTreeMap<(ProjectName, AppName), Vec<Hostname>>, OperationError> {
+    async fn own_names(&self) -> Result<BTreeMap<AppId, Vec<Hostname>>, OperationError> {
         let objects = &self.scene.control.objects;
         let mut own: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for domain in objects.list::<DomainSpec>(keys::DOMAINS).await? {
@@ -59,9 +101,40 @@ impl SettingsController {
         Ok(own)
     }
 
-    async fn move_apps(&self, domain: &Hostname) -> Result<(), OperationError> {
+    fn done(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves all apps after a change, later those that were left.
+    async fn move_apps(&self, revision: u64, domain: &Hostname) -> Result<(), OperationError> {
+        let before = self.done().moved.clone();
+        let before = before.filter(|moved| moved.revision == revision && moved.domain == *domain);
+        let (rounds, left) =
+            before.map_or_else(Default::default, |moved| (moved.rounds, moved.left));
+        let all = rounds < ROUNDS;
+        if !all && left.is_empty() {
+            return Ok(());
+        }
+        let still = self.move_some(domain, &left, all).await?;
+        self.done().moved = Some(Moved {
+            revision,
+            domain: domain.clone(),
+            rounds: rounds.saturating_add(1).min(ROUNDS),
+            left: still,
+        });
+        Ok(())
+    }
+
+    /// Moves `all` apps, or those that were `left`. Answers those that keep their old names.
+    async fn move_some(
+        &self,
+        domain: &Hostname,
+        left: &BTreeMap<AppId, Left>,
+        all: bool,
+    ) -> Result<BTreeMap<AppId, Left>, OperationError> {
         let control = &self.scene.control;
         let mut own = self.own_names().await?;
+        let mut still = BTreeMap::new();
         for app in control.objects.list::<AppSpec>(keys::APPS).await? {
             let project = app.metadata.project.clone();
             let (Some(project), Ok(name), None) = (
@@ -71,18 +144,37 @@ impl SettingsController {
             ) else {
                 continue;
             };
-            let had = own
-                .remove(&(project.clone(), name.clone()))
-                .unwrap_or_default();
-            match self.move_app(app, &project, &name, domain, &had).await {
+            let id = (project, name);
+            if !all && !left.contains_key(&id) {
+                continue;
+            }
+            let had = own.remove(&id).unwrap_or_default();
+            let (project, name) = &id;
+            match self.move_app(app, project, name, domain, &had).await {
                 Err(error) if error.is_race() => {
-                    let why = "it was changed meanwhile, or another app has the name";
-                    tracing::warn!(%project, app = %name, why, "an app keeps its host name for now");
+                    let why = self.why_left(&id, domain).await?;
+                    // Once: it stays so until somebody does something about it.
+                    if left.get(&id) != Some(&why) {
+                        let why = why.why();
+                        tracing::warn!(%project, app = %name, why, "an app keeps its host name for now");
+                    }
+                    still.insert(id, why);
                 }
                 other => other?,
             }
         }
-        Ok(())
+        Ok(still)
+    }
+
+    async fn why_left(&self, app: &AppId, domain: &Hostname) -> Result<Left, OperationError> {
+        let (project, name) = app;
+        let Ok(host) = default_host(project, name, domain) else {
+            return Ok(Left::Changed);
+        };
+        let objects = &self.scene.control.objects;
+        let has = objects.get::<DomainSpec>(&keys::domain(&host)).await?;
+        let others = has.is_some_and(|has| has.spec.project != *project || has.spec.app != *name);
+        Ok(if others { Left::Taken } else { Left::Changed })
     }
 
     async fn move_app(
@@ -158,11 +250,11 @@ impl Reconciler for SettingsController {
             // passwords when they are first seen.
             return Ok(Next::Rest);
         }
-        self.move_apps(&domain).await?;
-        let done = *self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        if done.is_none_or(|done| done != revision) {
+        self.move_apps(revision, &domain).await?;
+        let told = self.done().told;
+        if told != Some(revision) {
             self.tell_engine().await?;
-            *self.done.lock().unwrap_or_else(PoisonError::into_inner) = Some(revision);
+            self.done().told = Some(revision);
         }
         Ok(Next::Rest)
     }
