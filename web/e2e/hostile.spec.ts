@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { expect, test } from './test';
 
 /** What would do something if it were taken for anything but text. */
@@ -15,7 +16,8 @@ test('what others wrote stays text on every page', async ({ admin, platform, sou
       'RUN /bin/busybox cat /words',
       'CMD ["/bin/sh", "-c", "cat /words; exec /bin/serve"]',
     ].join('\n'),
-    words: `${MARKUP}\n${SEQUENCES}\nthe end of the words\n`,
+    // New each time: what the builder knows already it does not run, and says nothing of it.
+    words: `${randomUUID()}\n${MARKUP}\n${SEQUENCES}\nthe end of the words\n`,
     'coracle.toml': `[env]\nSTORY = '${MARKUP}'\n`,
   });
   await platform.coracle('deploy', folder, '--app', 'hostile');

@@ -20,7 +20,9 @@ async function person(browser: Browser, platform: Platform, login: typeof ADMIN)
   const context = await browser.newContext({ baseURL: platform.url });
   // Chromium lets go of what it loads when an interface of the machine comes or goes, and each container has one
   // (ERR_NETWORK_CHANGED). The page's own files are fetched outside of it, from the same platform.
-  await context.route('**/assets/**', async (route) => route.fulfill({ response: await route.fetch() }));
+  await context.route('**/assets/**', async (route) =>
+    route.fulfill({ response: await route.fetch({ maxRetries: 2 }) }),
+  );
   const answer = await context.request.post('/api/v1/session', { data: login });
   expect(answer.status()).toBe(201);
   const page = await context.newPage();

@@ -113,8 +113,14 @@ export function openExec(
     else if (bytes[0] === EXIT) end(parseEnd(body));
   });
   socket.addEventListener('close', () => end({ how: 'broken', opened }));
+  // What is typed before it is open is not lost.
+  const early: ReturnType<typeof message>[] = [];
+  socket.addEventListener('open', () => {
+    for (const part of early.splice(0)) socket.send(part);
+  });
   const send = (kind: number, body: Uint8Array) => {
     if (socket.readyState === WebSocket.OPEN) socket.send(message(kind, body));
+    else if (socket.readyState === WebSocket.CONNECTING) early.push(message(kind, body));
   };
   const writeBytes = (bytes: Uint8Array) => {
     for (let at = 0; at < bytes.length; at += PART) send(STDIN, bytes.subarray(at, at + PART));

@@ -1,4 +1,4 @@
-import { Modal, Stack, Text } from '@mantine/core';
+import { getDefaultZIndex, Modal, Stack, Text } from '@mantine/core';
 import { useLogin } from '../actions/session';
 import { useMe, useSession } from '../model/me';
 import { LoginForm } from '../view/login_form';
@@ -16,6 +16,8 @@ export function SessionExpired() {
       closeOnClickOutside={false}
       closeOnEscape={false}
       title="Your session has ended"
+      // Above every other dialog, whichever was there first: nothing goes on without it.
+      zIndex={getDefaultZIndex('overlay')}
     >
       <Stack>
         <Text size="sm">Log in again to go on. What you typed on this page is still there.</Text>
