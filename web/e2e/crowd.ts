@@ -64,12 +64,24 @@ export async function crowd(platform: string, pods: number, lines: number): Prom
     if (url.pathname === '/api/v1/events') {
       answer.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
       for (let index = 0; index < pods; index += 1) write(answer, 'applied', pod(index));
-      write(answer, 'synced', {});
-      streams.add(answer);
+      // Projects and apps are the platform's own: a page of an app that nobody told of shows nothing.
+      void Promise.all(
+        ['/api/v1/projects', '/api/v1/projects/default/apps'].map(async (path) => {
+          const given = await fetch(new URL(path, platform), { headers: { cookie: asked.headers.cookie ?? '' } });
+          const { items } = (await given.json()) as { items: unknown[] };
+          for (const item of items) write(answer, 'applied', item);
+        }),
+      ).then(
+        () => {
+          write(answer, 'synced', {});
+          streams.add(answer);
+        },
+        () => answer.destroy(),
+      );
       answer.on('close', () => streams.delete(answer));
       return;
     }
-    if (url.pathname.endsWith('/logs')) {
+    if (url.pathname.startsWith('/api/') && url.pathname.endsWith('/logs')) {
       answer.writeHead(200, { 'content-type': 'application/x-ndjson' });
       let next = 0;
       const more = () => {
