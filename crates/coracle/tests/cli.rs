@@ -255,11 +255,15 @@ fn bad_names_are_refused_before_anything_is_sent() {
             ran.err
         );
     }
-    cli.run(&["deploy", "--git", "https://example.com/x.git"]).is(
-        2,
-        "",
-        "error: --git: deploying from Git is not in this version\nhint: clone the repository and deploy its folder\n",
-    );
+    for address in [
+        "file:///etc",
+        "ext::sh",
+        "https://me:word@example.com/x.git",
+    ] {
+        let ran = cli.run(&["deploy", "--git", address]);
+        assert_eq!(ran.status, Some(2), "{address}: {}", ran.err);
+        assert!(ran.err.contains("--git"), "{address}: {}", ran.err);
+    }
     let ran = cli.run(&["scale", "hello", "web=many"]);
     assert_eq!(ran.status, Some(2));
     assert!(
