@@ -49,6 +49,7 @@ test('the palette leads everywhere by keyboard', async ({ admin }) => {
   await admin.goto('/');
   await expect(admin.getByRole('heading', { level: 1 })).toBeVisible();
   await admin.keyboard.press('Control+k');
+  await expect(admin.getByPlaceholder(/^Search for a place/)).toBeFocused();
   await admin.keyboard.type('nodes');
   await admin.keyboard.press('Enter');
   await expect(admin).toHaveURL(/\/nodes$/);

@@ -76,7 +76,7 @@ export default function Palette() {
       store={paletteStore}
       actions={actions}
       limit={SHOWN}
-      shortcut={['mod + K', '/']}
+      shortcut={null}
       nothingFound="Nothing of that name"
       highlightQuery
       scrollable

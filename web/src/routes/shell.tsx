@@ -18,7 +18,7 @@ import {
   useMantineColorScheme,
   VisuallyHidden,
 } from '@mantine/core';
-import { useDisclosure } from '@mantine/hooks';
+import { useDisclosure, useHotkeys } from '@mantine/hooks';
 import { IconLogout, IconMoon, IconPlus, IconSearch, IconSun, IconUser } from '@tabler/icons-react';
 import { Link, Outlet, useLocation } from '@tanstack/react-router';
 import { lazy, Suspense, useEffect } from 'react';
@@ -37,6 +37,11 @@ export function Shell() {
   const path = useLocation({ select: (location) => location.pathname });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the menu closes when somebody went somewhere
   useEffect(close, [path]);
+  // Here and not in the palette, whose code may still be on its way: it opens when it is there.
+  useHotkeys([
+    ['mod+K', openPalette],
+    ['/', openPalette],
+  ]);
   const me = useMe();
   return (
     <AppShell
