@@ -1,12 +1,13 @@
 //! What the cluster itself says of a pod: its object, and the events about it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use coracle_engine::EngineError;
 use coracle_engine::describe::redact;
 use coracle_engine::wish::Wish;
 use coracle_model::workload::{PodId, Workload};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::Api;
 use kube::api::ListParams;
 use serde::Serialize;
@@ -44,7 +45,7 @@ pub(crate) async fn describe(core: &Arc<Core>, id: &PodId) -> Result<Value, Engi
     };
     let Some(mut live) = live else {
         let waiting = json!({ "name": id.name, "pod": null, "waiting": reason });
-        return Ok(hide(waiting, wish.as_deref()));
+        return Ok(hide(waiting, wish.as_deref(), &[]));
     };
     live.metadata.managed_fields = None;
     if let Some(annotations) = &mut live.metadata.annotations {
@@ -54,8 +55,48 @@ pub(crate) async fn describe(core: &Arc<Core>, id: &PodId) -> Result<Value, Engi
         Some(uid) => events(core, &namespace, uid).await?,
         None => Vec::new(),
     };
+    let values = values(core, &namespace, &live).await?;
     let raw = json!({ "pod": value(&live)?, "events": events });
-    Ok(hide(raw, wish.as_deref()))
+    Ok(hide(raw, wish.as_deref(), &values))
+}
+
+/// The values of a pod's variables, from the Secrets that it has them from: nobody else knows them while nothing was
+/// wished of an engine that has just begun. Without them nothing is told.
+async fn values(core: &Core, namespace: &str, live: &Pod) -> Result<Vec<String>, EngineError> {
+    let api: Api<Secret> = within(&core.client, namespace);
+    let mut values = Vec::new();
+    for name in secrets(live) {
+        let Some(secret) = api.get_opt(&name).await.map_err(engine_error)? else {
+            continue;
+        };
+        let data = secret.data.unwrap_or_default();
+        values.extend(
+            data.into_values()
+                .filter_map(|v| String::from_utf8(v.0).ok()),
+        );
+    }
+    Ok(values)
+}
+
+/// The Secrets that the containers of a pod have variables from.
+fn secrets(pod: &Pod) -> BTreeSet<String> {
+    let spec = pod.spec.iter();
+    let containers = spec.flat_map(|spec| {
+        spec.containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+    });
+    let mut names = BTreeSet::new();
+    for container in containers {
+        let whole = container.env_from.iter().flatten();
+        names.extend(whole.filter_map(|from| Some(from.secret_ref.as_ref()?.name.clone())));
+        let single = container.env.iter().flatten();
+        names.extend(single.filter_map(|variable| {
+            let from = variable.value_from.as_ref()?;
+            Some(from.secret_key_ref.as_ref()?.name.clone())
+        }));
+    }
+    names
 }
 
 /// The events about an object, the oldest first, as far as they are told.
@@ -100,7 +141,8 @@ fn value(object: &impl Serialize) -> Result<Value, EngineError> {
 }
 
 /// The variables are in a Secret, so that the object has their names only; their values may stand elsewhere in it.
-fn hide(raw: Value, wish: Option<&Workload>) -> Value {
+fn hide(raw: Value, wish: Option<&Workload>, values: &[String]) -> Value {
     let env = wish.map_or(&[][..], |workload| &workload.template.env);
-    redact(raw, env.iter().map(|(_, value)| value.expose()))
+    let wished = env.iter().map(|(_, value)| value.expose());
+    redact(raw, wished.chain(values.iter().map(String::as_str)))
 }
