@@ -10,7 +10,7 @@ use coracle_client::release::{MissingApp, NewRelease};
 use coracle_client::source::NewSource;
 use coracle_model::build::{Build, BuildPhase};
 use coracle_model::name::{AppName, ImageRef};
-use coracle_model::release::ReleaseNumber;
+use coracle_model::release::{Release, ReleaseNumber};
 use coracle_model::source::TemplateName;
 use futures::StreamExt as _;
 
@@ -118,8 +118,32 @@ async fn from_folder(
     Ok((app, build))
 }
 
+/// Waits with progress until a release that was just asked for is live, and then tells it: the app's URL, or the release as
+/// JSON.
+pub(crate) async fn follow(
+    context: &Context,
+    client: &Client,
+    app: &AppName,
+    release: &Release,
+) -> Result {
+    let number = release.spec.number;
+    let mut progress = context
+        .printer
+        .progress(&format!("release {number} of {app}"));
+    let waited = rollout::wait(context, client, app, number, &mut progress).await;
+    progress.end();
+    let live = waited?;
+    context
+        .printer
+        .done(&format!("release {number} of {app} is live"))?;
+    match context.printer.format() {
+        Format::Json => context.printer.json(&live),
+        Format::Table => tell_url(context, client, app).await,
+    }
+}
+
 /// The app's URL, on a line of its own.
-pub(crate) async fn tell_url(context: &Context, client: &Client, app: &AppName) -> Result {
+async fn tell_url(context: &Context, client: &Client, app: &AppName) -> Result {
     match client.app(&context.project, app).await?.status.url {
         Some(url) => context.printer.line(&url),
         None => context
@@ -128,7 +152,8 @@ pub(crate) async fn tell_url(context: &Context, client: &Client, app: &AppName) 
     }
 }
 
-fn tell_name(context: &Context, object: &impl serde::Serialize, name: &str) -> Result {
+/// What was asked for and is not waited for.
+pub(crate) fn tell_name(context: &Context, object: &impl serde::Serialize, name: &str) -> Result {
     match context.printer.format() {
         Format::Json => context.printer.json(object),
         Format::Table => context.printer.line(name),

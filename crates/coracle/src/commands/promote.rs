@@ -8,10 +8,8 @@ use coracle_model::release::ReleaseNumber;
 
 use crate::context::{Context, of_app};
 use crate::error::Result;
-use crate::output::Format;
 
-use super::deploy::tell_url;
-use super::rollout;
+use super::deploy::{follow, tell_name};
 
 /// Release what another app runs, with that app's image and processes and this app's variables
 #[derive(Debug, clap::Args)]
@@ -68,24 +66,11 @@ pub(crate) async fn run(args: PromoteArgs, context: &Context) -> Result {
     let asked = client
         .create_release(&context.project, app, &new, MissingApp::Create)
         .await;
-    let mut release = of_app!(context, &client, app, asked);
-    let number = release.spec.number;
-    if !args.no_wait {
-        let mut progress = context
-            .printer
-            .progress(&format!("release {number} of {app}"));
-        let waited = rollout::wait(context, &client, app, number, &mut progress).await;
-        progress.end();
-        release = waited?;
-        context
-            .printer
-            .done(&format!("release {number} of {app} is live"))?;
+    let release = of_app!(context, &client, app, asked);
+    if args.no_wait {
+        return tell_name(context, &release, &release.metadata.name);
     }
-    match context.printer.format() {
-        Format::Json => context.printer.json(&release),
-        Format::Table if args.no_wait => context.printer.line(&release.metadata.name),
-        Format::Table => tell_url(context, &client, app).await,
-    }
+    follow(context, &client, app, &release).await
 }
 
 #[cfg(test)]
